@@ -1,0 +1,1 @@
+"""Exact, reproducible k-means with scikit-learn's interface."""
