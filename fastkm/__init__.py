@@ -7,8 +7,8 @@ imports from the layers its row names and from its own, and a test keeps the tab
 Layer       Modules                          Imports from
 ==========  ===============================  ==============================================
 commands    __main__, jobs                   estimators, drawing, scoring, guards, compiled
-drawing     plotting                         scoring
-scoring     evaluation                       compiled
+drawing     plotting                         scoring, guards
+scoring     evaluation                       guards, compiled
 estimators  kmeans, _estimator, seeding      algorithm, guards, compiled
 algorithm   _restarts, _lloyd                compiled
 guards      _validation, _threads            compiled

@@ -103,7 +103,8 @@ def check_weights(
     Raises
     ------
     ValueError
-        If there are not n weights, one is not finite or negative, or all are zero.
+        If there are not n weights, one is not finite or negative, all are zero, or their sum
+        overflows.
     """
     if sample_weight is None:
         return None
@@ -114,6 +115,13 @@ def check_weights(
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     check_non_negative(weights, "`sample_weight`")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            f"sample_weight must have a finite sum; got weights up to {weights.max():g}. Divide "
+            "them by a constant: nothing but inertia and score depends on their scale."
+        )
     return None if (weights == 1).all() else weights
 
 

@@ -198,12 +198,7 @@ def _probabilities(problem: Problem) -> npt.NDArray[np.float64]:
     weights = problem.sample_weight
     if weights is None:
         return np.full(problem.n, 1 / problem.n)
-    total = weights.sum()
-    if np.isfinite(total):
-        return np.asarray(weights / total)
-    # The weights are finite, their sum is not.
-    scaled = weights / weights.max()
-    return np.asarray(scaled / scaled.sum())
+    return np.asarray(weights / weights.sum())
 
 
 def _first_weighty_row(problem: Problem) -> int:
