@@ -69,6 +69,17 @@ def test_permuting_rows_permutes_labels_and_keeps_every_bit_of_the_centres(probl
     assert permuted.n_iter_ == kmeans.n_iter_
 
 
+@given(n=st.integers(2, 600), d=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_permuting_rows_keeps_every_bit_of_sums_that_round(n, d, seed):
+    # Normals fill their mantissas: added one by one in double, their sum depends on the order.
+    generator = np.random.default_rng(seed)
+    X = generator.normal(loc=3, size=(n, d))
+    init = X[: min(n, 3)].copy()
+    kmeans, permuted = fit(X, init), fit(X[generator.permutation(n)], init)
+    assert np.array_equal(permuted.cluster_centers_, kmeans.cluster_centers_)
+
+
 @given(problem=problems(), shifts=st.lists(st.integers(-(2**12), 2**12), min_size=20, max_size=20))
 @settings(max_examples=60, deadline=None)
 def test_translating_moves_the_centres_and_keeps_the_labels(problem, shifts):
