@@ -330,7 +330,7 @@ cdef class _Crew:
 
     cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
         """Threads worth waking for so many tasks and, in all, so many multiplications."""
-        cdef double most = work / 2.5e5 + 1
+        cdef double most = work / 2e6 + 1
         cdef int n_threads = self.n_threads
         if n_threads > n_tasks:
             n_threads = <int>n_tasks
