@@ -14,10 +14,10 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from fastkm import _lloyd
-from fastkm._problem import Problem
-from fastkm._threads import effective_n_threads
-from fastkm._validation import check_is_finite, check_points, check_weights
+from . import _lloyd
+from ._problem import Problem
+from ._threads import effective_n_threads
+from ._validation import check_is_finite, check_points, check_weights
 
 
 class CentroidEstimator(
@@ -94,7 +94,7 @@ class CentroidEstimator(
             If X is not finite, or not of `n_features_in_` features.
         """
         check_is_fitted(self)
-        return _lloyd.assign_points(self._problem(X), self.cluster_centers_)
+        return _lloyd.assign(self._problem(X), self.cluster_centers_)
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return each row's distances to the centroids.
@@ -147,10 +147,11 @@ class CentroidEstimator(
         """
         check_is_fitted(self)
         problem = self._problem(X, sample_weight)
-        labels = _lloyd.assign_points(problem, self.cluster_centers_)
+        labels = _lloyd.assign(problem, self.cluster_centers_)
         return -_lloyd.inertia(problem, labels, self.cluster_centers_)
 
     def _problem(self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Problem:
+        """Check new rows and describe them."""
         points = check_points(X, self, reset=False)
         weights = check_weights(sample_weight, points)
         problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastkm._lloyd import Run, run
-from fastkm._problem import Problem
+from ._lloyd import Run, run
+from ._problem import Problem
 
 
 def run_restarts(

@@ -46,6 +46,11 @@ def check_points(
     points : ndarray of shape (n, d)
         `X` itself or a view of it where no conversion is needed; n and d are at least 1.
 
+    Notes
+    -----
+    NaN and infinity are not looked for: the core sees every value while it describes X, and
+    `check_is_finite` then asks it.
+
     Raises
     ------
     TypeError

@@ -13,18 +13,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from fastkm._estimator import CentroidEstimator
-from fastkm._problem import Problem
-from fastkm._restarts import run_restarts
-from fastkm._threads import effective_n_threads
-from fastkm._validation import (
+from ._estimator import CentroidEstimator
+from ._problem import Problem
+from ._restarts import run_restarts
+from ._threads import effective_n_threads
+from ._validation import (
     check_centroids,
     check_is_finite,
     check_n_samples,
     check_points,
     check_weights,
 )
-from fastkm.seeding import make_seed
+from .seeding import make_seed
 
 # scikit-learn's numbers of runs under n_init="auto".
 _N_INIT_OF_CHEAP_SEEDS = 10

@@ -12,10 +12,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array
 
-from fastkm._potential import Potential
-from fastkm._problem import Problem
-from fastkm._threads import effective_n_threads
-from fastkm._validation import (
+from ._potential import Potential
+from ._problem import Problem
+from ._threads import effective_n_threads
+from ._validation import (
     check_centroids,
     check_is_finite,
     check_n_samples,
@@ -172,16 +172,15 @@ def pick_plusplus_rows(
     potential = Potential(problem)
     rows = np.empty(n_clusters, dtype=np.int64)
     rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
-    total = potential.start(int(rows[0]))
+    potential.start(int(rows[0]))
     for j in range(1, n_clusters):
-        thresholds = random_state.uniform(size=n_local_trials) * total
-        candidates = potential.draw(thresholds)
-        if total == 0:
+        candidates = potential.draw(random_state.uniform(size=n_local_trials) * potential.total)
+        if potential.total == 0:
             # Every row that weighs anything is a seed already. Any of them will do, but row 0,
             # where a threshold of 0 points, may weigh nothing and lie elsewhere.
             candidates[:] = _first_weighty_row(problem)
         best = int(np.argmin(potential.propose(candidates)))
-        total = potential.accept(best)
+        potential.accept(best)
         rows[j] = candidates[best]
     return rows
 
