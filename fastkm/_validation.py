@@ -25,6 +25,9 @@ def check_points(
 ) -> npt.NDArray[Any]:
     """Return X as an array that the core reads as it stands.
 
+    NaN and infinity are not looked for: the core sees every value while it describes X, and
+    `check_is_finite` then raises.
+
     Parameters
     ----------
     X : array-like of shape (n, d)

@@ -146,7 +146,7 @@ def make_seed(
     Returns
     -------
     seed : callable
-        Takes nothing, returns centroids of shape (k, d), float64, that the caller may write to.
+        Takes nothing, returns centroids of shape (k, d), float64.
     """
     if isinstance(init, str):
         pick = {"k-means++": pick_plusplus_rows, "random": pick_random_rows}[init]
@@ -157,7 +157,7 @@ def make_seed(
         return lambda: check_centroids(
             init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
         )
-    return lambda: np.array(init, dtype=np.float64)
+    return lambda: init
 
 
 def pick_plusplus_rows(

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 import fastkm.kmeans
 from fastkm import KMeans, k_means, kmeans_plusplus
-from fastkm._validation import check_points, check_weights
+from fastkm._validation import check_centroids, check_points, check_weights
 
 GOOD = np.arange(24.0).reshape(8, 3) ** 2
 
@@ -198,6 +198,17 @@ def test_negative_weights(negative):
         KMeans(4).fit(GOOD, sample_weight=negative)
     with pytest.raises(ValueError, match=message):
         KMeans(4).fit(GOOD).score(GOOD, sample_weight=negative)
+
+
+def test_centroids_are_a_copy():
+    init = GOOD[:4].copy()
+    assert not np.shares_memory(check_centroids(init, 4, 3), init)
+
+
+def test_packed_fields_are_aligned_by_a_copy():
+    record = np.zeros(8, dtype=[("flag", "u1"), ("row", "f8", 3)])
+    assert not record["row"].flags.aligned
+    assert check_points(record["row"]).flags.aligned
 
 
 def test_weights_whose_sum_overflows():
