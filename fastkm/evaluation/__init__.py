@@ -13,7 +13,7 @@ scikit-learn's own included. The scores are scikit-learn's metrics, called.
 =========================  ===========================================================
 """
 
-from fastkm.evaluation._clusters import (
+from ._clusters import (
     ConfusionMatrix,
     cluster_sizes,
     clustering_accuracy,
@@ -21,7 +21,7 @@ from fastkm.evaluation._clusters import (
     infer_cluster_labels,
     infer_data_labels,
 )
-from fastkm.evaluation._scores import ScoreTable, score_table
+from ._scores import ScoreTable, score_table
 
 __all__ = [
     "infer_cluster_labels",

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn import metrics
 from sklearn.metrics.cluster import contingency_matrix
 
-from fastkm.evaluation._checks import IntArray, check_classes, check_labels, check_same_length
+from ._checks import IntArray, check_classes, check_labels, check_same_length
 
 
 def infer_cluster_labels(labels: npt.ArrayLike, y: npt.ArrayLike) -> dict[int, Any]:

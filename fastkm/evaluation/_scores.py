@@ -16,8 +16,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from fastkm.evaluation._checks import IntArray, check_classes, check_labels, check_same_length
-from fastkm.evaluation._table import Column, Table, write_ratio, write_seconds
+from ._checks import IntArray, check_classes, check_labels, check_same_length
+from ._table import Column, Table, write_ratio, write_seconds
 
 _BLOCK_ROWS = 4096  # rows whose differences to their centroids are in memory at once
 
