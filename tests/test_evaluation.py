@@ -131,7 +131,7 @@ def test_arrays_of_different_length_are_refused(function):
     "y", [[1, None], [1.0, math.nan], ["a", None], ["a", math.nan], np.array([0.0, np.nan])]
 )
 def test_missing_class_is_refused_with_the_cure(y):
-    with pytest.raises(ValueError, match="1 of 2 entries are missing.*drop those rows"):
+    with pytest.raises(ValueError, match=r"1 of 2 entries are missing.*drop those rows"):
         infer_cluster_labels([0, 1], y)
 
 
