@@ -282,6 +282,7 @@ def test_samples_are_the_same_for_the_same_seed(kmeans):
 def test_regions_have_the_color_of_the_cluster_predicted_there(flat):
     points, estimator = flat
     image = plot_decision_regions(estimator, points, resolution=30).images[0]
+    assert image.origin == "lower"  # row 0 of the image is the bottom of the plane
     left, right, bottom, top = image.get_extent()
     x = left + (right - left) * (np.arange(30) + 0.5) / 30
     y = bottom + (top - bottom) * (np.arange(30) + 0.5) / 30

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MAX_COUNTS_WRITTEN = 450  # cells; above, numbers would be too small to read
 _MAX_SIZES_WRITTEN = 24  # bars
+_SHORT_NAME = 4  # letters that fit below a bar or a column
+_SLANTED: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 
 
 def plot_confusion_matrix(
@@ -159,19 +161,27 @@ def plot_cluster_sizes(
     style.quiet_axes(ax, grid="y")
     ax.set_xlim(-0.6, k - 0.4)
     ax.margins(y=0.1)
-    ticks = [str(j) for j in range(k)]
-    if cluster_labels is not None:
-        ticks = [f"{j}\n{style.name_of(j, cluster_labels) or '-'}" for j in range(k)]
-    ax.set_xticks(
-        range(k), labels=ticks, fontsize=style.NOTE_SIZE if k <= _MAX_SIZES_WRITTEN else 7
-    )
+    _label_bars(ax, k, cluster_labels)
     ax.tick_params(axis="x", length=0)
-    below = "cluster" if cluster_labels is None else "cluster, and below it the inferred class"
+    below = "cluster" if cluster_labels is None else "cluster and inferred class"
     ax.set_xlabel(below, fontsize=style.LABEL_SIZE, color=style.INK)
     ax.set_ylabel("rows", fontsize=style.LABEL_SIZE, color=style.INK)
     note = f"{counts.sum():,} rows in {k} clusters; dashed: equal sizes, {mean:,.0f} each"
     style.head_axes(ax, title or "Rows in each cluster", note)
     return ax
+
+
+def _label_bars(ax: Axes, k: int, cluster_labels: Mapping[int, Any] | None) -> None:
+    size = style.NOTE_SIZE if k <= _MAX_SIZES_WRITTEN else 7
+    names = [style.name_of(j, cluster_labels) or "-" for j in range(k)]
+    if cluster_labels is None:
+        ax.set_xticks(range(k), labels=[str(j) for j in range(k)], fontsize=size)
+    elif max(map(len, names)) <= _SHORT_NAME:
+        below = [f"{j}\n{name}" for j, name in enumerate(names)]
+        ax.set_xticks(range(k), labels=below, fontsize=size)
+    else:
+        beside = [f"{j}: {name}" for j, name in enumerate(names)]
+        ax.set_xticks(range(k), labels=beside, fontsize=size, **_SLANTED)
 
 
 def _diagonal_first(confusion: ConfusionMatrix) -> ConfusionMatrix:
@@ -193,12 +203,9 @@ def _label_cells(ax: Axes, classes: npt.NDArray[Any], columns: npt.NDArray[Any])
         return [str(value) for value in values.tolist()]
 
     size = style.NOTE_SIZE if len(columns) <= 30 else 7
-    wide = max(map(len, names(columns))) > 4
-    ax.set_xticks(
-        range(len(columns)), labels=names(columns), fontsize=size,
-        rotation=45 if wide else 0, ha="right" if wide else "center",
-        rotation_mode="anchor" if wide else "default",
-    )  # fmt: skip
+    wide = max(map(len, names(columns))) > _SHORT_NAME
+    slant = _SLANTED if wide else {}
+    ax.set_xticks(range(len(columns)), labels=names(columns), fontsize=size, **slant)
     ax.set_yticks(range(len(classes)), labels=names(classes), fontsize=style.NOTE_SIZE)
     ax.tick_params(length=0, labelcolor=style.INK)
     for spine in ax.spines.values():

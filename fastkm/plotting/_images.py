@@ -19,7 +19,7 @@ from . import _style as style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STRIPS_PER_COLUMN = 16  # clusters below each other before a second column of strips begins
+_STRIPS_PER_COLUMN = 22  # clusters below each other before a second column of strips begins
 
 
 def plot_centroids(
@@ -101,6 +101,7 @@ def plot_centroids(
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05)
     for ax in axes.flat[k:]:
         ax.remove()
+    title_size = _title_size(cluster_labels)
     for j, ax in enumerate(axes.flat[:k]):
         ax.imshow(images[j], cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
         _frame(ax, style.cluster_color(j))
@@ -108,7 +109,9 @@ def plot_centroids(
             ax.set_title(f"cluster {j}", fontsize=9, color=style.INK, pad=4)
             continue
         name = style.name_of(j, cluster_labels)
-        ax.set_title(name or "no rows", fontsize=11, fontweight="bold", color=style.INK, pad=4)
+        ax.set_title(
+            name or "no rows", fontsize=title_size, fontweight="bold", color=style.INK, pad=4
+        )
         ax.set_xlabel(f"cluster {j}", fontsize=8, color=style.MUTED, labelpad=4)
     if title is None:
         title = f"The {k} centroids" if k > 1 else "The centroid"
@@ -193,7 +196,7 @@ def plot_cluster_samples(
 
     n_columns = math.ceil(k / _STRIPS_PER_COLUMN)
     n_rows = math.ceil(k / n_columns)
-    strip_height = 0.42
+    strip_height = 0.42 if n_columns == 1 else 0.34
     aspect = images.shape[2] / images.shape[1]
     figure, axes = plt.subplots(
         n_rows,
@@ -275,7 +278,8 @@ def _label_strip(ax: Any, j: int, size: int, cluster_labels: Mapping[int, Any] |
     ax.spines["left"].set_position(("outward", 4))
     name = style.name_of(j, cluster_labels)
     heading = f"cluster {j}" if name is None else f"{name}"
-    below = f"{size:,} rows" if name is None else f"cluster {j}, {size:,} rows"
+    below = f"{size:,} rows" if size != 1 else "1 row"
+    below = below if name is None else f"cluster {j}, {below}"
     for text, offset, options in (
         (heading, 1, {"va": "bottom", "fontsize": 9, "fontweight": "bold", "color": style.INK}),
         (below, -1, {"va": "top", "fontsize": 7.5, "color": style.MUTED}),
@@ -292,6 +296,12 @@ def _frame(ax: Any, color: str) -> None:
     for spine in ax.spines.values():
         spine.set_color(color)
         spine.set_linewidth(3)
+
+
+def _title_size(cluster_labels: Mapping[int, Any] | None) -> float:
+    """Return the size at which the longest class still fits above an image."""
+    longest = max((len(str(name)) for name in (cluster_labels or {}).values()), default=1)
+    return max(6.0, 11.0 * min(1.0, 8 / longest))
 
 
 def _n_columns(k: int) -> int:

@@ -210,20 +210,26 @@ def _draw_rows(ax: Axes, plane: _Plane) -> None:
     edges = [style.mix(color, -0.4) for color in colors]  # keeps pale dots visible on pale ground
     size = float(np.clip(30_000 / len(plane.points), 7, 40))
     x, y = plane.points.T
-    ax.scatter(x, y, s=size, c=colors, edgecolors=edges, linewidths=0.4, zorder=2)
+    ax.scatter(x, y, s=size * _scale(ax) ** 2, c=colors, edgecolors=edges, linewidths=0.4, zorder=2)
 
 
 def _mark_centroids(
     ax: Axes, centroids: npt.NDArray[Any], cluster_labels: Mapping[int, Any] | None
 ) -> None:
     many = len(centroids) > 20
+    size = (7 if many else 10) * _scale(ax)
     for j, (x, y) in enumerate(centroids):
         ax.annotate(
             style.name_of(j, cluster_labels) or str(j), (x, y), ha="center", va="center", zorder=3,
-            fontsize=7 if many else 10, fontweight="bold", color=style.INK,
+            fontsize=size, fontweight="bold", color=style.INK,
             bbox={"boxstyle": "round,pad=0.22", "facecolor": "white", "edgecolor": style.INK,
                   "linewidth": 0.8 if many else 1.2},
         )  # fmt: skip
+
+
+def _scale(ax: Axes) -> float:
+    """Return by how much marks shrink where the axes are smaller than a figure of their own."""
+    return float(np.clip(ax.get_window_extent().width / ax.figure.dpi / 5, 0.5, 1.0))
 
 
 def _predict(estimator: Any, rows: npt.NDArray[Any]) -> IntArray:
