@@ -202,8 +202,8 @@ def test_ten_clusters_can_be_told_apart_whatever_the_vision(vision):
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     colors = lab(np.clip(linear @ VISION[vision].T, 0, 1))
     distances = np.linalg.norm(colors[:, None] - colors[None], axis=2)
-    # A just noticeable difference is about 2.3; three of them are plain to see side by side.
-    assert distances[np.triu_indices(10, 1)].min() > 3 * 2.3
+    # A difference of 2.3 is just noticeable side by side; far apart on a slide it takes several.
+    assert distances[np.triu_indices(10, 1)].min() > 6 * 2.3
 
 
 def test_sixty_four_clusters_have_sixty_four_colors():
