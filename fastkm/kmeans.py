@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._estimator import CentroidEstimator
-from ._lloyd import Problem
+from ._problem import Problem
 from ._restarts import run_restarts
 from ._threads import effective_n_threads
 from ._validation import (
