@@ -100,6 +100,16 @@ def test_absent_mnist_is_named(tmp_path):
         workloads.prepare(workloads.WORKLOADS["e10"], "float32", tmp_path)
 
 
+def test_mnist_is_the_training_set():
+    folder = workloads.find_mnist(None)
+    if folder is None:
+        pytest.skip("no MNIST: FASTKM_MNIST is not set and ../shared/data/mnist is not there")
+    points = workloads.prepare(workloads.WORKLOADS["e10"], "float32", folder).points
+    assert points.shape == (60000, 784)
+    # The mean that everyone normalises MNIST by.
+    assert points.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
+
+
 # --- the oracle --------------------------------------------------------------------------------
 
 
