@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -73,7 +74,7 @@ def measure(options: argparse.Namespace) -> dict:
         isa=options.isa,
         base=options.base,
         results=RESULTS,
-        with_memory=not options.no_memory,
+        with_memory=os.name == "posix" and not options.no_memory,
     )
     record = {
         "machine": machine.describe(),

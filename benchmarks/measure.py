@@ -47,7 +47,7 @@ class Settings:
     isa: str | None
     base: str
     results: Path  # folder of the oracle's cache
-    with_memory: bool = True
+    with_memory: bool = os.name == "posix"  # elsewhere no peak is kept that could be read
 
 
 @dataclass

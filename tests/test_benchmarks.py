@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def test_pairs_are_measured_and_judged(tmp_path):
         assert (cell.status, cell.note) == ("ok", "")
         assert abs(cell.relative_gap) < 1e-5  # float32 centres
         assert len(cell.seconds) == len(cell.base_seconds) == 2
-        assert cell.memory_mb >= 0
+        assert (cell.memory_mb is None) if os.name != "posix" else (cell.memory_mb >= 0)
     assert cells["sklearn"].ratio == 1.0
 
 
