@@ -1,0 +1,814 @@
+"""Typed entry points over the C kernels: cheap re-checks, no GIL, OpenMP over blocks of rows.
+
+Nothing here judges user input or decides anything: shapes and dtypes are re-checked so that a wrong call is an
+exception and not a crash, memory is allocated once per object, and rows are handed to the kernels block by block.
+With one thread no OpenMP call is made, so a forked child is safe.
+"""
+
+from cpython.buffer cimport (
+    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+import os
+
+cdef extern from "kernels.h" nogil:
+    enum:
+        FASTKM_BLOCK_ROWS
+        FASTKM_TILE_CENTROIDS
+        FASTKM_EXACT_LANES
+        FASTKM_MAX_CANDIDATES
+        FASTKM_ALIGN
+        FASTKM_F16, FASTKM_F32, FASTKM_F64
+        FASTKM_I8, FASTKM_U8, FASTKM_I16, FASTKM_U16
+        FASTKM_I32, FASTKM_U32, FASTKM_I64, FASTKM_U64
+
+    ctypedef struct fastkm_points:
+        const char* base
+        int64_t n, d, row_stride, col_stride
+        int32_t dtype
+
+    ctypedef struct fastkm_frame:
+        const double* shift
+        const float* shift_f32
+        double scale, exact_scale
+
+    ctypedef struct fastkm_centroids:
+        int64_t k, d
+        const double* raw
+        float* tiles
+        float* sq_norms
+        double* exact
+        float max_norm
+
+    ctypedef struct fastkm_scratch:
+        float* panels
+        double* row
+        double* dists
+
+    ctypedef struct fastkm_sums:
+        const double* shift
+        const double* scale
+        uint64_t* sums
+        int64_t* counts
+        int64_t j_begin, j_end
+
+    ctypedef struct fastkm_weighted_sums:
+        const double* shift
+        double* sums
+        double* weights
+        int64_t j_begin, j_end
+
+    ctypedef struct fastkm_moments:
+        const double* origin
+        double* sum
+        double* sum_sq
+        double* min
+        double* max
+        double* nonfinite
+
+    ctypedef struct fastkm_kernels:
+        const char* isa
+        int32_t panel_rows
+        float (*pack)(const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t) noexcept nogil
+        int64_t (*assign)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                          int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
+        int64_t (*accumulate)(const fastkm_points*, int64_t, int64_t, const int32_t*,
+                              const int32_t*, fastkm_scratch*, const fastkm_sums*) noexcept nogil
+        void (*accumulate_weighted)(const fastkm_points*, int64_t, int64_t, const int32_t*,
+                                    const double*, fastkm_scratch*, const fastkm_weighted_sums*) noexcept nogil
+        void (*own_sq_dists)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                             int64_t, int64_t, const int32_t*, fastkm_scratch*, double*) noexcept nogil
+        void (*sq_dists)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                         int64_t, fastkm_scratch*) noexcept nogil
+        void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                        int64_t, int64_t, const double*, const double*, fastkm_scratch*,
+                        uint32_t*, double*) noexcept nogil
+        void (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                       int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
+        void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
+                         const fastkm_moments*) noexcept nogil
+
+    const fastkm_kernels* fastkm_built(int index)
+    bint fastkm_is_supported(const fastkm_kernels* kernels)
+    size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k)
+    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d,
+                                     int64_t k)
+    void fastkm_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
+                      double* centroids)
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define FASTKM_OPENMP _OPENMP
+    static int fastkm_max_threads(void) { return omp_get_max_threads(); }
+    #else
+    #define FASTKM_OPENMP 0
+    static int fastkm_max_threads(void) { return 1; }
+    #endif
+    #if defined(__clang__)
+    #define FASTKM_COMPILER "Clang " __clang_version__
+    #define FASTKM_OPENMP_RUNTIME "libomp"
+    #elif defined(__GNUC__)
+    #define FASTKM_COMPILER "GCC " __VERSION__
+    #define FASTKM_OPENMP_RUNTIME "libgomp"
+    #elif defined(_MSC_VER)
+    #define FASTKM_COMPILER "MSVC"
+    #define FASTKM_OPENMP_RUNTIME "vcomp"
+    #else
+    #define FASTKM_COMPILER "unknown"
+    #define FASTKM_OPENMP_RUNTIME "unknown"
+    #endif
+    """
+    int FASTKM_OPENMP
+    const char* FASTKM_COMPILER
+    const char* FASTKM_OPENMP_RUNTIME
+    int fastkm_max_threads()
+
+
+# ---- what was built, and what runs here ------------------------------------------------------
+
+BLOCK_ROWS = FASTKM_BLOCK_ROWS
+MAX_CANDIDATES = FASTKM_MAX_CANDIDATES
+
+
+cdef list _tables():
+    cdef list names = []
+    cdef int index = 0
+    while fastkm_built(index) != NULL:
+        names.append(fastkm_built(index).isa.decode())
+        index += 1
+    return names
+
+
+cdef const fastkm_kernels* _kernels(str isa) except NULL:
+    cdef int index = 0
+    while fastkm_built(index) != NULL:
+        if fastkm_built(index).isa.decode() == isa:
+            if not fastkm_is_supported(fastkm_built(index)):
+                raise RuntimeError(
+                    f"The instruction set {isa!r} is built but this machine does not run it; "
+                    f"choose one of {', '.join(supported_isas())}."
+                )
+            return fastkm_built(index)
+        index += 1
+    raise ValueError(f"isa must be one of {', '.join(BUILT_ISAS)}; got {isa!r}.")
+
+
+BUILT_ISAS = tuple(_tables())
+
+
+def supported_isas():
+    """Names of the implementations that this machine runs, slowest first."""
+    return tuple(
+        name for index, name in enumerate(BUILT_ISAS) if fastkm_is_supported(fastkm_built(index))
+    )
+
+
+cdef str _choose_isa():
+    wanted = os.environ.get("FASTKM_ISA", "").strip().lower()
+    if not wanted:
+        return supported_isas()[-1]
+    if wanted not in supported_isas():
+        raise ImportError(
+            f"FASTKM_ISA must name an instruction set that fastkm has and this machine runs "
+            f"({', '.join(supported_isas())}); got {wanted!r}. Unset FASTKM_ISA to let fastkm choose."
+        )
+    return wanted
+
+
+DEFAULT_ISA = _choose_isa()
+
+
+def has_openmp():
+    """Whether the extension was built with OpenMP."""
+    return FASTKM_OPENMP != 0
+
+
+def openmp_runtime():
+    """Name and version date of the OpenMP runtime, or None."""
+    return f"{FASTKM_OPENMP_RUNTIME.decode()} {FASTKM_OPENMP}" if FASTKM_OPENMP else None
+
+
+def openmp_max_threads():
+    """Threads that OpenMP would start now; 1 without OpenMP."""
+    return fastkm_max_threads()
+
+
+def compiler():
+    """Name and version of the compiler that built the extension."""
+    return FASTKM_COMPILER.decode()
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+cdef class _Memory:
+    """Aligned memory that lives as long as the object."""
+    cdef void* block
+    cdef char* start
+
+    def __cinit__(self):
+        self.block = NULL
+
+    def __dealloc__(self):
+        free(self.block)
+
+    cdef int allocate(self, size_t n_bytes, bint zero=False) except -1:
+        self.block = calloc(1, n_bytes + FASTKM_ALIGN) if zero else malloc(n_bytes + FASTKM_ALIGN)
+        if self.block == NULL:
+            raise MemoryError(f"fastkm could not allocate {n_bytes} bytes.")
+        self.start = <char*>(
+            (<uintptr_t>self.block + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        )
+        return 0
+
+
+cdef size_t _size(int64_t rows, int64_t columns, int64_t itemsize) except? 0:
+    """Bytes of an array, refused before they overflow."""
+    if rows > 0 and columns > (1 << 60) // itemsize // rows:
+        raise MemoryError(f"An array of shape ({rows}, {columns}) is too large for memory.")
+    return <size_t>(rows * columns * itemsize)
+
+
+# ---- the points and their coordinates ----------------------------------------------------------
+
+cdef dict _DTYPES = {
+    ("f", 2): FASTKM_F16, ("f", 4): FASTKM_F32, ("f", 8): FASTKM_F64,
+    ("i", 1): FASTKM_I8, ("u", 1): FASTKM_U8, ("i", 2): FASTKM_I16, ("u", 2): FASTKM_U16,
+    ("i", 4): FASTKM_I32, ("u", 4): FASTKM_U32, ("i", 8): FASTKM_I64, ("u", 8): FASTKM_U64,
+}
+
+
+cdef class Points:
+    """X where the user keeps it: any numeric dtype and strides, read-only or not, never copied."""
+    cdef Py_buffer buffer
+    cdef bint is_held
+    cdef fastkm_points points
+    cdef readonly int64_t n
+    cdef readonly int64_t d
+    cdef readonly bint is_narrow
+
+    def __cinit__(self, X):
+        PyObject_GetBuffer(X, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        self.is_held = True
+        if self.buffer.ndim != 2:
+            raise ValueError(f"points must have 2 dimensions; got {self.buffer.ndim}.")
+        code = self.buffer.format.decode().lstrip("@=")
+        kind = "f" if code in "efd" else "i" if code in "bhilqn" else "u" if code in "?BHILQN" else ""
+        dtype = _DTYPES.get((kind, self.buffer.itemsize))
+        if len(code) != 1 or dtype is None:
+            raise TypeError(f"points must have a native real dtype; got the format {code!r}.")
+        self.n = self.buffer.shape[0]
+        self.d = self.buffer.shape[1]
+        if self.n < 1 or self.d < 1 or self.n >= 2**31:
+            raise ValueError(
+                f"points must have shape (n, d) with 1 <= n < 2**31 and d >= 1; got {(self.n, self.d)}."
+            )
+        self.points.base = <const char*>self.buffer.buf
+        self.points.n = self.n
+        self.points.d = self.d
+        self.points.row_stride = self.buffer.strides[0]
+        self.points.col_stride = self.buffer.strides[1]
+        self.points.dtype = dtype
+        self.is_narrow = dtype in (
+            FASTKM_F16, FASTKM_F32, FASTKM_I8, FASTKM_U8, FASTKM_I16, FASTKM_U16
+        )
+
+    def __dealloc__(self):
+        if self.is_held:
+            PyBuffer_Release(&self.buffer)
+
+
+cdef class Frame:
+    """Coordinates of the kernels: (x - shift) * scale in float32, x * exact_scale in float64."""
+    cdef const double[::1] shift
+    cdef const float[::1] shift_f32
+    cdef fastkm_frame frame
+
+    def __init__(self, const double[::1] shift, const float[::1] shift_f32, double scale,
+                 double exact_scale):
+        if shift.shape[0] != shift_f32.shape[0]:
+            raise ValueError("shift and shift_f32 must have the same length.")
+        self.shift = shift
+        self.shift_f32 = shift_f32
+        self.frame.shift = &shift[0]
+        self.frame.shift_f32 = &shift_f32[0]
+        self.frame.scale = scale
+        self.frame.exact_scale = exact_scale
+
+
+cdef class _Crew:
+    """The threads of a call and each one's scratch memory."""
+    cdef Points points
+    cdef const fastkm_kernels* kernels
+    cdef int n_threads
+    cdef _Memory scratch_memory
+    cdef _Memory scratch_table
+    cdef fastkm_scratch* scratches
+
+    def __cinit__(self, Points points, int64_t k, int n_threads, str isa):
+        cdef int t
+        if n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
+        self.points = points
+        self.kernels = _kernels(isa)
+        self.n_threads = n_threads if FASTKM_OPENMP else 1
+        cdef size_t n_bytes = fastkm_scratch_bytes(self.kernels, points.d, k)
+        self.scratch_memory = _Memory()
+        self.scratch_memory.allocate(n_bytes * self.n_threads)
+        self.scratch_table = _Memory()
+        self.scratch_table.allocate(self.n_threads * sizeof(fastkm_scratch))
+        self.scratches = <fastkm_scratch*>self.scratch_table.start
+        for t in range(self.n_threads):
+            self.scratches[t] = fastkm_scratch_in(
+                self.scratch_memory.start + t * n_bytes, self.kernels, points.d, k
+            )
+
+    cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
+        """Threads worth waking for so many tasks and, in all, so many multiplications."""
+        cdef double most = work / 2.5e5 + 1
+        cdef int n_threads = self.n_threads
+        if n_threads > n_tasks:
+            n_threads = <int>n_tasks
+        if n_threads > most:
+            n_threads = <int>most
+        return n_threads if n_threads > 1 else 1
+
+
+cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
+    """Blocks handed out at once: some 50 microseconds of work, but at least eight turns a thread."""
+    cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 1
+    cdef int64_t by_turns = n_blocks // (8 * n_threads) + 1
+    return by_work if by_work < by_turns else by_turns
+
+
+cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) except -1:
+    if length != n or start < 0 or stop < start or stop > n or start % FASTKM_BLOCK_ROWS:
+        raise ValueError(
+            f"rows {start} to {stop} of arrays of length {length} do not fit {n} points in blocks."
+        )
+    return 0
+
+
+def describe(Points points, const double[::1] origin, double[:, :, ::1] moments,
+             int64_t start, int64_t stop, int n_threads, str isa):
+    """Write the moments of segments [start, stop) of the rows into moments (n_segments, 5, d).
+
+    Row s holds segment s's sum and sum of squares of x - origin, minimum, maximum, and 0 or, where a value was not
+    finite, NaN. Segments are equal shares of the rows, so the result does not depend on n_threads.
+    """
+    cdef int64_t n_segments = moments.shape[0], n = points.n, d = points.d, s
+    if origin.shape[0] != d or moments.shape[1] != 5 or moments.shape[2] != d:
+        raise ValueError("origin must have shape (d,) and moments (n_segments, 5, d).")
+    if start < 0 or stop > n_segments or start > stop:
+        raise ValueError(f"segments {start} to {stop} are outside 0 to {n_segments}.")
+    cdef _Crew crew = _Crew(points, 1, n_threads, isa)
+    cdef int used = crew.threads_for(stop - start, <double>n * d)
+    with nogil:
+        if used == 1:
+            for s in range(start, stop):
+                _describe_segment(crew, origin, moments, s, 0)
+        else:
+            for s in prange(start, stop, num_threads=used, schedule="dynamic", chunksize=1):
+                _describe_segment(crew, origin, moments, s, threadid())
+
+
+cdef void _describe_segment(_Crew crew, const double[::1] origin, double[:, :, ::1] moments,
+                            int64_t s, int t) noexcept nogil:
+    cdef int64_t n = crew.points.n, n_segments = moments.shape[0], f
+    cdef fastkm_moments target
+    for f in range(crew.points.d):
+        moments[s, 0, f] = moments[s, 1, f] = moments[s, 4, f] = 0
+        moments[s, 2, f] = INFINITY
+        moments[s, 3, f] = -INFINITY
+    target.origin = &origin[0]
+    target.sum = &moments[s, 0, 0]
+    target.sum_sq = &moments[s, 1, 0]
+    target.min = &moments[s, 2, 0]
+    target.max = &moments[s, 3, 0]
+    target.nonfinite = &moments[s, 4, 0]
+    crew.kernels.describe(&crew.points.points, n * s // n_segments, n * (s + 1) // n_segments,
+                          &crew.scratches[t], &target)
+
+
+# ---- assignment and sums -----------------------------------------------------------------------
+
+cdef class Centroids:
+    """k centroids in the layouts that the kernels stream; packed again for each new position."""
+    cdef fastkm_centroids centroids
+    cdef const double[:, ::1] raw
+    cdef _Memory tiles
+    cdef _Memory sq_norms
+    cdef _Memory exact
+    cdef readonly int64_t k
+    cdef readonly int64_t d
+
+    def __cinit__(self, int64_t k, int64_t d):
+        if k < 1 or d < 1 or k >= 2**31:
+            raise ValueError(f"centroids must have shape (k, d) with k, d >= 1; got {(k, d)}.")
+        self.k = k
+        self.d = d
+        self.tiles = _Memory()
+        self.tiles.allocate(_size(k, d, sizeof(float)))
+        self.sq_norms = _Memory()
+        self.sq_norms.allocate(_size(k, 1, sizeof(float)))
+        self.exact = _Memory()
+        self.exact.allocate(_size(k + FASTKM_EXACT_LANES, d, sizeof(double)))
+        self.centroids.k = k
+        self.centroids.d = d
+        self.centroids.tiles = <float*>self.tiles.start
+        self.centroids.sq_norms = <float*>self.sq_norms.start
+        self.centroids.exact = <double*>self.exact.start
+
+    cdef int pack(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
+        cdef int64_t step = FASTKM_TILE_CENTROIDS * FASTKM_EXACT_LANES
+        cdef int64_t n_tasks = (self.k + step - 1) // step, task
+        cdef int used = crew.threads_for(n_tasks, <double>self.k * self.d)
+        cdef float norm, max_norm = 0
+        cdef _Memory norms = _Memory()
+        if raw.shape[0] != self.k or raw.shape[1] != self.d or frame.shift.shape[0] != self.d:
+            raise ValueError(f"centroids must have shape {(self.k, self.d)}.")
+        norms.allocate(_size(n_tasks, 1, sizeof(float)))
+        cdef float* norm_of = <float*>norms.start
+        self.raw = raw
+        self.centroids.raw = &raw[0, 0]
+        with nogil:
+            if used == 1:
+                for task in range(n_tasks):
+                    norm_of[task] = crew.kernels.pack(
+                        &frame.frame, &self.centroids, task * step, min(task * step + step, self.k)
+                    )
+            else:
+                for task in prange(n_tasks, num_threads=used, schedule="static"):
+                    norm_of[task] = crew.kernels.pack(
+                        &frame.frame, &self.centroids, task * step, min(task * step + step, self.k)
+                    )
+        for task in range(n_tasks):
+            norm = norm_of[task]
+            if not norm <= max_norm:
+                max_norm = norm
+        self.centroids.max_norm = max_norm
+        return 0
+
+
+# A thread keeps sums of its own up to this size; larger ones are shared, each thread owning some of the centroids.
+cdef enum:
+    PRIVATE_SUMS_BYTES = 512 * 1024
+
+
+cdef class Sums:
+    """Exact sums and counts of the points of each label, kept up to date as labels change."""
+    cdef fastkm_sums sums
+    cdef const double[::1] shift
+    cdef const double[::1] scale
+    cdef _Memory memory
+    cdef _Memory counts_memory
+    cdef _Memory private_memory
+    cdef int64_t k, d
+    cdef size_t private_bytes
+    cdef int n_threads
+    cdef bint is_private
+
+    def __cinit__(self, int64_t k, const double[::1] shift, const double[::1] scale, int n_threads):
+        self.k = k
+        self.d = shift.shape[0]
+        if scale.shape[0] != self.d or k < 1:
+            raise ValueError("shift and scale must have shape (d,), and k be at least 1.")
+        self.shift = shift
+        self.scale = scale
+        self.n_threads = n_threads
+        self.memory = _Memory()
+        self.memory.allocate(_size(k, self.d, sizeof(uint64_t)), zero=True)
+        self.counts_memory = _Memory()
+        self.counts_memory.allocate(_size(k, 1, sizeof(int64_t)), zero=True)
+        self.sums.shift = &shift[0]
+        self.sums.scale = &scale[0]
+        self.sums.sums = <uint64_t*>self.memory.start
+        self.sums.counts = <int64_t*>self.counts_memory.start
+        self.sums.j_begin = 0
+        self.sums.j_end = k
+        cdef size_t n_bytes = _size(k, self.d + 1, sizeof(uint64_t))
+        self.private_bytes = (n_bytes + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        self.is_private = n_threads == 1 or self.private_bytes <= PRIVATE_SUMS_BYTES
+        if n_threads > 1 and self.is_private:
+            self.private_memory = _Memory()
+            self.private_memory.allocate(self.private_bytes * n_threads)
+
+    cdef fastkm_sums private_sums(self, int t) noexcept nogil:
+        cdef fastkm_sums mine = self.sums
+        mine.sums = <uint64_t*>(self.private_memory.start + t * self.private_bytes)
+        mine.counts = <int64_t*>mine.sums + self.k * self.d
+        return mine
+
+    cdef void clear_private(self, int used) noexcept nogil:
+        memset(self.private_memory.start, 0, self.private_bytes * used)
+
+    cdef void merge_private(self, int used) noexcept nogil:
+        cdef fastkm_sums mine
+        cdef int t
+        cdef int64_t item
+        for t in range(used):
+            mine = self.private_sums(t)
+            for item in range(self.k * self.d):
+                self.sums.sums[item] += mine.sums[item]
+            for item in range(self.k):
+                self.sums.counts[item] += mine.counts[item]
+
+    def means(self, double[:, ::1] centroids):
+        """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
+        if centroids.shape[0] != self.k or centroids.shape[1] != self.d:
+            raise ValueError(f"centroids must have shape {(self.k, self.d)}.")
+        with nogil:
+            fastkm_means(&self.sums, self.d, 0, self.k, &centroids[0, 0])
+
+    def counts(self, int64_t[::1] out):
+        """Write the number of points of each label into out (k,)."""
+        cdef int64_t j
+        if out.shape[0] != self.k:
+            raise ValueError(f"out must have shape {(self.k,)}.")
+        for j in range(self.k):
+            out[j] = self.sums.counts[j]
+
+
+cdef struct _Round:
+    # One pass over some rows: where to begin, and what to write.
+    int64_t start, stop
+    int32_t* labels
+    const int32_t* labels_old
+    bint recheck
+    bint accumulates
+
+
+cdef class Engine:
+    """Labels, distances and sums of points under k centroids."""
+    cdef Points points
+    cdef Frame frame
+    cdef Centroids centroids
+    cdef _Crew crew
+    cdef _Memory exact_counts
+    cdef int64_t* n_exact_of
+    cdef readonly int64_t k
+    cdef double row_work
+
+    def __cinit__(self, Points points, Frame frame, int64_t k, int n_threads, str isa):
+        if frame.shift.shape[0] != points.d:
+            raise ValueError(f"The frame has {frame.shift.shape[0]} features, the points {points.d}.")
+        self.points = points
+        self.frame = frame
+        self.k = k
+        self.centroids = Centroids(k, points.d)
+        self.crew = _Crew(points, k, n_threads, isa)
+        self.exact_counts = _Memory()
+        self.exact_counts.allocate(self.crew.n_threads * FASTKM_ALIGN, zero=True)
+        self.n_exact_of = <int64_t*>self.exact_counts.start
+        self.row_work = <double>k * points.d
+
+    @property
+    def n_exact(self):
+        """Rows decided in float64 since the engine was made."""
+        cdef int t
+        return sum(self.n_exact_of[t * 8] for t in range(self.crew.n_threads))
+
+    def set_centroids(self, const double[:, ::1] centroids):
+        """Take centroids (k, d), which must not change while the engine uses them."""
+        self.centroids.pack(centroids, self.frame, self.crew)
+
+    cdef int64_t assign_block(self, const _Round* task, Sums sums, bint is_serial, int64_t b, int t) noexcept nogil:
+        cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
+        cdef int64_t end = min(i + FASTKM_BLOCK_ROWS, task.stop)
+        cdef fastkm_sums mine
+        self.n_exact_of[t * 8] += self.crew.kernels.assign(
+            &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
+            &self.crew.scratches[t], task.labels + i
+        )
+        if not task.accumulates:
+            return 0
+        mine = sums.sums if is_serial else sums.private_sums(t)
+        return self.crew.kernels.accumulate(&self.points.points, i, end, task.labels_old,
+                                            task.labels, &self.crew.scratches[t], &mine)
+
+    cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t owner, int64_t n_owners,
+                                  int t) noexcept nogil:
+        cdef fastkm_sums mine = sums.sums
+        mine.j_begin = self.k * owner // n_owners
+        mine.j_end = self.k * (owner + 1) // n_owners
+        return self.crew.kernels.accumulate(&self.points.points, task.start, task.stop, task.labels_old,
+                                            task.labels, &self.crew.scratches[t], &mine)
+
+    def assign(self, int32_t[::1] labels, int64_t start, int64_t stop, const int32_t[::1] labels_old=None,
+               Sums sums=None, bint recheck=True):
+        """Label rows [start, stop); with labels_old and sums, also move the sums of rows whose label changed.
+
+        Returns the number of changed labels, 0 without sums.
+        """
+        cdef _Round task
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
+        cdef int64_t n_changed = 0, b, n_owners, chunk
+        cdef double work = self.row_work * (stop - start)
+        cdef int used = self.crew.threads_for(n_blocks, work)
+        cdef bint is_serial = used == 1
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        if sums is not None:
+            if labels_old is None or labels_old.shape[0] != self.points.n or sums.k != self.k \
+                    or sums.d != self.points.d or sums.n_threads < used:
+                raise ValueError("sums and labels_old must fit the engine.")
+            task.labels_old = &labels_old[0]
+        task.start = start
+        task.stop = stop
+        task.labels = &labels[0]
+        task.recheck = recheck
+        task.accumulates = sums is not None and (is_serial or sums.is_private)
+        with nogil:
+            if is_serial:
+                for b in range(n_blocks):
+                    n_changed += self.assign_block(&task, sums, True, b, 0)
+            else:
+                chunk = _chunk(n_blocks, used, work)
+                if task.accumulates:
+                    sums.clear_private(used)
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=chunk):
+                    n_changed += self.assign_block(&task, sums, False, b, threadid())
+                if task.accumulates:
+                    sums.merge_private(used)
+        if sums is not None and not task.accumulates:
+            n_owners = min(<int64_t>(4 * used), self.k)
+            with nogil:
+                for b in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
+                    n_changed += self.accumulate_owned(&task, sums, b, n_owners, threadid())
+            n_changed //= n_owners  # every owner counted all of them
+        return n_changed
+
+    def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,
+                            double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop):
+        """Add weight * (x - shift) of rows [start, stop) to their labels' sums (k, d), in ascending order."""
+        cdef int64_t n_owners = min(<int64_t>(4 * self.crew.n_threads), self.k), owner
+        cdef int used = self.crew.threads_for(n_owners, <double>(stop - start) * self.points.d)
+        cdef fastkm_weighted_sums target
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        if weights.shape[0] != self.points.n or shift.shape[0] != self.points.d or \
+                sums.shape[0] != self.k or sums.shape[1] != self.points.d or weight_sums.shape[0] != self.k:
+            raise ValueError("weights, shift and sums must fit the engine.")
+        target.shift = &shift[0]
+        target.sums = &sums[0, 0]
+        target.weights = &weight_sums[0]
+        if used == 1:
+            n_owners = 1
+        with nogil:
+            if used == 1:
+                self.weigh_owned(target, &labels[0], &weights[0], start, stop, 0, 1, 0)
+            else:
+                for owner in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
+                    self.weigh_owned(target, &labels[0], &weights[0], start, stop, owner, n_owners, threadid())
+
+    cdef void weigh_owned(self, fastkm_weighted_sums mine, const int32_t* labels, const double* weights,
+                          int64_t start, int64_t stop, int64_t owner, int64_t n_owners, int t) noexcept nogil:
+        mine.j_begin = self.k * owner // n_owners
+        mine.j_end = self.k * (owner + 1) // n_owners
+        self.crew.kernels.accumulate_weighted(&self.points.points, start, stop, labels, weights,
+                                              &self.crew.scratches[t], &mine)
+
+    def own_sq_dists(self, const int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
+        """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2."""
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d)
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        if sq_dists.shape[0] != self.points.n:
+            raise ValueError("sq_dists must have one value per point.")
+        for b in range(start, stop):
+            if labels[b] < 0 or labels[b] >= self.k:
+                raise ValueError(f"labels must be in 0 to {self.k - 1}; got {labels[b]} in row {b}.")
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.own_block(&labels[0], &sq_dists[0], start, stop, b, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
+                    self.own_block(&labels[0], &sq_dists[0], start, stop, b, threadid())
+
+    cdef void own_block(self, const int32_t* labels, double* sq_dists, int64_t start, int64_t stop,
+                        int64_t b, int t) noexcept nogil:
+        cdef int64_t i = start + b * FASTKM_BLOCK_ROWS
+        self.crew.kernels.own_sq_dists(
+            &self.points.points, &self.frame.frame, &self.centroids.centroids, i,
+            min(i + FASTKM_BLOCK_ROWS, stop), labels, &self.crew.scratches[t], sq_dists + i
+        )
+
+    def sq_dists(self, double[:, ::1] out, int64_t start, int64_t stop):
+        """Write rows [start, stop)'s squared distances to all centroids, times exact_scale^2, into out (n, k)."""
+        cdef int used = self.crew.threads_for(stop - start, self.row_work * (stop - start))
+        cdef int64_t i
+        _check_rows(self.points.n, out.shape[0], start, stop)
+        if out.shape[1] != self.k:
+            raise ValueError(f"out must have {self.k} columns.")
+        with nogil:
+            if used == 1:
+                for i in range(start, stop):
+                    self.sq_dists_row(&out[i, 0], i, 0)
+            else:
+                for i in prange(start, stop, num_threads=used, schedule="static"):
+                    self.sq_dists_row(&out[i, 0], i, threadid())
+
+    cdef void sq_dists_row(self, double* out, int64_t i, int t) noexcept nogil:
+        cdef int64_t j
+        self.crew.kernels.sq_dists(&self.points.points, &self.frame.frame, &self.centroids.centroids,
+                                   i, &self.crew.scratches[t])
+        for j in range(self.k):
+            out[j] = self.crew.scratches[t].dists[j]
+
+
+# ---- k-means++ ---------------------------------------------------------------------------------
+
+cdef class Seeder:
+    """Squared distances of all points to their nearest seed, and what further seeds would change."""
+    cdef Points points
+    cdef Frame frame
+    cdef Centroids candidates
+    cdef _Crew crew
+    cdef const double[::1] weights
+    cdef double[::1] closest
+    cdef double[::1] block_sums
+    cdef uint32_t[::1] masks
+    cdef double[:, ::1] gains
+    cdef int64_t n_blocks
+
+    def __init__(self, Points points, Frame frame, const double[::1] weights, int64_t n_candidates,
+                 double[::1] closest, double[::1] block_sums, uint32_t[::1] masks, double[:, ::1] gains,
+                 int n_threads, str isa):
+        self.n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
+        if n_candidates < 1 or n_candidates > FASTKM_MAX_CANDIDATES:
+            raise ValueError(f"n_candidates must be in 1 to {FASTKM_MAX_CANDIDATES}; got {n_candidates}.")
+        if closest.shape[0] != points.n or masks.shape[0] != points.n or block_sums.shape[0] != self.n_blocks \
+                or gains.shape[0] != self.n_blocks or gains.shape[1] != n_candidates \
+                or (weights is not None and weights.shape[0] != points.n):
+            raise ValueError("The seeder's arrays must fit the points.")
+        self.points = points
+        self.frame = frame
+        self.weights = weights
+        self.closest = closest
+        self.block_sums = block_sums
+        self.masks = masks
+        self.gains = gains
+        self.candidates = Centroids(n_candidates, points.d)
+        self.crew = _Crew(points, n_candidates, n_threads, isa)
+        
+    def propose(self, const double[:, ::1] candidates):
+        """Find each candidate's gain: how much of the potential it would take away.
+
+        candidates has shape (n_candidates, d) and must not change until accept. The gains of each block of rows are in
+        gains (n_blocks, n_candidates), to be added in order.
+        """
+        cdef int64_t b
+        cdef int used = self.crew.threads_for(
+            self.n_blocks, <double>self.points.n * self.points.d * self.candidates.k
+        )
+        self.candidates.pack(candidates, self.frame, self.crew)
+        with nogil:
+            if used == 1:
+                for b in range(self.n_blocks):
+                    self.propose_block(b, 0)
+            else:
+                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
+                    self.propose_block(b, threadid())
+
+    cdef void propose_block(self, int64_t b, int t) noexcept nogil:
+        cdef int64_t i = b * FASTKM_BLOCK_ROWS
+        cdef const double* weights = NULL
+        if self.weights is not None:
+            weights = &self.weights[0]
+        self.crew.kernels.propose(
+            &self.points.points, &self.frame.frame, &self.candidates.centroids, i,
+            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], weights,
+            &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0]
+        )
+
+    def accept(self, int64_t candidate):
+        """Take a proposed candidate as a seed; block_sums and closest change accordingly."""
+        cdef int64_t b
+        cdef int used = self.crew.threads_for(self.n_blocks, <double>self.points.n * 8)
+        if candidate < 0 or candidate >= self.candidates.k or self.candidates.centroids.raw == NULL:
+            raise ValueError(f"candidate {candidate} was not proposed.")
+        with nogil:
+            if used == 1:
+                for b in range(self.n_blocks):
+                    self.accept_block(candidate, b, 0)
+            else:
+                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
+                    self.accept_block(candidate, b, threadid())
+
+    cdef void accept_block(self, int64_t candidate, int64_t b, int t) noexcept nogil:
+        cdef int64_t i = b * FASTKM_BLOCK_ROWS, end = min(i + FASTKM_BLOCK_ROWS, self.points.n)
+        cdef double total = 0
+        self.crew.kernels.accept(&self.points.points, &self.frame.frame, &self.candidates.centroids, i, end,
+                                 candidate, &self.masks[0], &self.crew.scratches[t], &self.closest[0])
+        if self.weights is None:
+            for i in range(i, end):
+                total += self.closest[i]
+        else:
+            for i in range(i, end):
+                total += self.weights[i] * self.closest[i]
+        self.block_sums[b] = total

@@ -1,0 +1,170 @@
+"""What every estimator with centroids does once it is fitted: label, measure, score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from . import _lloyd
+from ._threads import effective_n_threads
+from ._validation import check_points, check_weights
+
+
+class CentroidEstimator(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ClusterMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    """Base of the estimators: what follows from `cluster_centers_` alone.
+
+    A subclass has the parameter `n_threads`, and a `fit` that takes `sample_weight` and sets
+    `cluster_centers_`, `labels_` and `_n_features_out`.
+    """
+
+    n_threads: int | None
+    cluster_centers_: npt.NDArray[Any]
+    labels_: npt.NDArray[np.int32]
+    _n_features_out: int
+
+    def fit_predict(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.int32]:
+        """Find the clusters of X and return the label of each row.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As `fit` takes them.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            `labels_`.
+        """
+        labels: npt.NDArray[np.int32] = self.fit(X, sample_weight=sample_weight).labels_
+        return labels
+
+    def fit_transform(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> npt.NDArray[Any]:
+        """Find the clusters of X and return each row's distances to the centroids.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As `fit` takes them.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_clusters)
+            What ``fit(X).transform(X)`` returns.
+        """
+        self.fit(X, sample_weight=sample_weight)
+        return self._distances(check_points(X, self, reset=False))
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
+        """Return the index of the nearest centroid of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, of any dtype that `fit` takes.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            In [0, n_clusters); ties go to the lowest index.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite, or not of `n_features_in_` features.
+        """
+        check_is_fitted(self)
+        return self._assign(check_points(X, self, reset=False, ensure_all_finite=True))
+
+    def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return each row's distances to the centroids.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, of any dtype that `fit` takes.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_clusters)
+            Euclidean, not squared, in X's unit; float32 if X and the centroids are, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite, or not of `n_features_in_` features.
+        """
+        check_is_fitted(self)
+        return self._distances(check_points(X, self, reset=False, ensure_all_finite=True))
+
+    def score(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Return the inertia of X under the centroids, negated: more is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, of any dtype that `fit` takes.
+        y : ignored
+            For scikit-learn's model selection.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; None weighs each 1.
+
+        Returns
+        -------
+        score : float
+            In the unit of X squared, at most 0.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X or the weights are not what they must be.
+        """
+        check_is_fitted(self)
+        points = check_points(X, self, reset=False, ensure_all_finite=True)
+        weights = check_weights(sample_weight, points)
+        return -float(
+            _lloyd.inertia(
+                points,
+                self._assign(points),
+                self.cluster_centers_,
+                weights,
+                n_threads=effective_n_threads(self.n_threads),
+            )
+        )
+
+    def _assign(self, points: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        return _lloyd.assign(
+            points, self.cluster_centers_, n_threads=effective_n_threads(self.n_threads)
+        )
+
+    def _distances(self, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        distances = _lloyd.transform(
+            points, self.cluster_centers_, n_threads=effective_n_threads(self.n_threads)
+        )
+        is_single = points.dtype == self.cluster_centers_.dtype == np.float32
+        return distances.astype(np.float32) if is_single else distances

@@ -1,0 +1,242 @@
+"""Lloyd's algorithm: assign, update, repair empty clusters, test for the end.
+
+Python decides and the core computes, a slice of rows at a time, so that Ctrl-C is never far.
+
+References
+----------
+S. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28(2), 1982.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastkm import _core
+from fastkm._problem import FloatArray, LabelArray, Problem
+
+
+@dataclass(frozen=True)
+class Run:
+    """The end of one run: labels and inertia belong to the centroids as given here."""
+
+    labels: LabelArray  # (n,)
+    centroids: npt.NDArray[np.floating]  # (k, d)
+    inertia: float
+    n_iter: int
+    strict: bool  # stopped because no label changed
+
+
+def run(
+    problem: Problem,
+    init: FloatArray,
+    *,
+    max_iter: int,
+    tol: float,
+    verbose: bool = False,
+    centroid_dtype: npt.DTypeLike = np.float64,
+) -> Run:
+    """Run Lloyd's algorithm from given centroids until labels or centroids stay, or max_iter rounds.
+
+    Parameters
+    ----------
+    init : float64 ndarray of shape (k, d); not written
+    max_iter : int, at least 1
+    tol : float
+        Stop once the squared shifts of all centroids sum to at most this; absolute, in the square of X's unit.
+    verbose : bool
+        Print each round's inertia and the reason of the end.
+    centroid_dtype : float32 or float64
+        float32 rounds the centroids at the end, and labels the points anew under the rounded ones.
+    """
+    k = init.shape[0]
+    engine = problem.engine(k)
+    update = _ExactUpdate(problem, k) if problem.uniform_weight is not None else _WeightedUpdate(problem, k)
+    centroids, moved = np.array(init, dtype=np.float64, order="C"), np.empty_like(init, order="C")
+    labels, labels_old = np.full(problem.n, -1, dtype=np.int32), np.full(problem.n, -1, dtype=np.int32)
+    strict = False
+    for n_iter in range(1, max_iter + 1):  # noqa: B007 - the number of rounds is a result
+        labels, labels_old = labels_old, labels
+        n_changed = update.assign(engine, centroids, labels_old, labels)
+        update.means(engine, centroids, labels, moved)
+        if verbose:
+            print(f"Iteration {n_iter - 1}, inertia {_inertia(problem, engine, labels)}.")
+        centroids, moved = moved, centroids
+        if n_changed == 0:
+            strict = True
+            if verbose:
+                print(f"Converged at iteration {n_iter - 1}: strict convergence.")
+            break
+        shift = float(np.sum((centroids - moved) ** 2))
+        if shift <= tol:
+            if verbose:
+                print(f"Converged at iteration {n_iter - 1}: center shift {shift} within tolerance {tol}.")
+            break
+    rounded = centroids.astype(centroid_dtype)
+    final = rounded.astype(np.float64)
+    if not (strict and np.array_equal(final, moved)):
+        _assign(problem, engine, final, labels)
+    else:
+        engine.set_centroids(final)
+    return Run(labels, rounded, _inertia(problem, engine, labels), n_iter, strict)
+
+
+def assign(X: npt.NDArray[np.generic], centroids: npt.NDArray[np.floating], *, n_threads: int) -> LabelArray:
+    """Return the label (n,) of each row: the nearest centroid, ties to the lowest index."""
+    return assign_points(Problem(X, n_threads=n_threads), centroids)
+
+
+def assign_points(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
+    """Return the label (n,) of each point of the problem."""
+    labels = np.empty(problem.n, dtype=np.int32)
+    _assign(problem, problem.engine(len(centroids)), _contiguous(centroids), labels)
+    return labels
+
+
+def inertia(problem: Problem, labels: LabelArray, centroids: npt.NDArray[np.floating]) -> float:
+    """Return the weighted sum of squared distances of the points to the centroids of their labels."""
+    engine = problem.engine(len(centroids))
+    engine.set_centroids(_contiguous(centroids))
+    return _inertia(problem, engine, labels)
+
+
+def transform(problem: Problem, centroids: npt.NDArray[np.floating]) -> FloatArray:
+    """Return the Euclidean distances (n, k) of the points to all centroids, direct form."""
+    k = len(centroids)
+    engine = problem.engine(k)
+    engine.set_centroids(_contiguous(centroids))
+    distances = np.empty((problem.n, k))
+    for start, stop in problem.slices(4 * k):
+        engine.sq_dists(distances, start, stop)
+        np.sqrt(distances[start:stop], out=distances[start:stop])
+    if problem.exact_scale != 1:
+        distances /= problem.exact_scale
+    return distances
+
+
+def _contiguous(centroids: npt.NDArray[np.floating]) -> FloatArray:
+    return np.ascontiguousarray(centroids, dtype=np.float64)
+
+
+def _assign(problem: Problem, engine: _core.Engine, centroids: FloatArray, labels: LabelArray) -> None:
+    engine.set_centroids(centroids)
+    for start, stop in problem.slices(engine.k):
+        engine.assign(labels, start, stop)
+
+
+def _own_sq_dists(problem: Problem, engine: _core.Engine, labels: LabelArray) -> FloatArray:
+    """Squared distances (n,) to the engine's centroids, in units of exact_scale squared."""
+    sq_dists = np.empty(problem.n)
+    for start, stop in problem.slices(4):
+        engine.own_sq_dists(labels, sq_dists, start, stop)
+    return sq_dists
+
+
+def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> float:
+    return problem.weighted_sum(_own_sq_dists(problem, engine, labels))
+
+
+class _ExactUpdate:
+    """Means from exact sums, to which only rows that changed their label are added or taken away."""
+
+    def __init__(self, problem: Problem, k: int) -> None:
+        self.problem = problem
+        self.sums = _core.Sums(k, problem.sum_shift, problem.sum_scale, problem.n_threads)
+        self.weights = np.empty(k, dtype=np.int64)
+
+    def assign(
+        self, engine: _core.Engine, centroids: FloatArray, labels_old: LabelArray, labels: LabelArray
+    ) -> int:
+        """Label all points and return how many labels changed."""
+        engine.set_centroids(centroids)
+        n_changed = 0
+        for start, stop in self.problem.slices(engine.k):
+            n_changed += engine.assign(labels, start, stop, labels_old, self.sums)
+        return n_changed
+
+    def means(
+        self, engine: _core.Engine, centroids: FloatArray, labels: LabelArray, moved: FloatArray
+    ) -> None:
+        """Write the centroids' new position into moved."""
+        self.sums.means(moved)
+        self.sums.counts(self.weights)
+        _fill_empty(self.problem, engine, labels, self.weights, moved)
+
+
+class _WeightedUpdate:
+    """Means under weights: summed anew each round, every centroid's rows in ascending order."""
+
+    def __init__(self, problem: Problem, k: int) -> None:
+        self.problem = problem
+        self.sums = np.empty((k, problem.d))
+        self.weights = np.empty(k)
+
+    def assign(
+        self, engine: _core.Engine, centroids: FloatArray, labels_old: LabelArray, labels: LabelArray
+    ) -> int:
+        """Label all points and return how many labels changed."""
+        _assign(self.problem, engine, centroids, labels)
+        return int(np.count_nonzero(labels != labels_old))
+
+    def means(
+        self, engine: _core.Engine, centroids: FloatArray, labels: LabelArray, moved: FloatArray
+    ) -> None:
+        """Write the centroids' new position into moved."""
+        problem = self.problem
+        assert problem.sample_weight is not None
+        self.sums[:] = 0
+        self.weights[:] = 0
+        for start, stop in problem.slices(4):
+            engine.accumulate_weighted(
+                labels, problem.sample_weight, problem.sum_shift, self.sums, self.weights, start, stop
+            )
+        has_weight = self.weights > 0
+        moved[has_weight] = problem.sum_shift + self.sums[has_weight] / self.weights[has_weight, None]
+        _fill_empty(problem, engine, labels, self.weights, moved)
+
+
+def _fill_empty(
+    problem: Problem,
+    engine: _core.Engine,
+    labels: LabelArray,
+    weights: npt.NDArray[np.int64] | FloatArray,
+    moved: FloatArray,
+) -> None:
+    """Give each empty cluster a point of its own: the farthest first, ties to the lowest row.
+
+    As in scikit-learn, the point leaves the mean of its old cluster but keeps its label until the next round. Where no
+    point is off its centroid, or the old cluster is left without weight, the centroid goes where the heaviest cluster's
+    is.
+    """
+    empty = np.flatnonzero(weights == 0)
+    if empty.size == 0:
+        return
+    left = weights.astype(np.float64)
+    sq_dists = _own_sq_dists(problem, engine, labels)
+    row_weights = problem.sample_weight if problem.uniform_weight is None else None
+    if row_weights is not None:
+        sq_dists[row_weights == 0] = -1.0
+    if sq_dists.max() > 0:
+        sums = {}
+        for cluster, row in zip(empty, _farthest(sq_dists, empty.size), strict=False):
+            point = problem.rows([row])[0]
+            weight = 1.0 if row_weights is None else float(row_weights[row])
+            old = int(labels[row])
+            if old not in sums:
+                sums[old] = (moved[old] - problem.sum_shift) * left[old]
+            sums[old] -= (point - problem.sum_shift) * weight
+            left[old] -= weight
+            moved[cluster] = point
+            left[cluster] = weight
+        for old, total in sums.items():
+            if left[old] > 0:
+                moved[old] = problem.sum_shift + total / left[old]
+    moved[left <= 0] = moved[np.argmax(left)]
+
+
+def _farthest(sq_dists: FloatArray, n_rows: int) -> npt.NDArray[np.intp]:
+    """Rows of the n_rows largest distances that are not negative, in descending order, ties to the lowest row."""
+    n_rows = min(n_rows, len(sq_dists))
+    least = max(np.partition(sq_dists, -n_rows)[-n_rows], 0.0)
+    rows = np.flatnonzero(sq_dists >= least)
+    return rows[np.argsort(-sq_dists[rows], kind="stable")][:n_rows]

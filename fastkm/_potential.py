@@ -1,0 +1,87 @@
+"""The potential of k-means++: each point's squared distance to its nearest seed, and their sum.
+
+All sums are in units of exact_scale squared, a power of two, which no choice between seeds depends on.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from fastkm import _core
+from fastkm._problem import FloatArray, Problem
+
+
+class Potential:
+    """What seeds so far leave to gain, and what further seeds would.
+
+    Notes
+    -----
+    O(n) memory. A proposal costs O(n d) per candidate in float32, and O(d) in float64 for each pair of a point and a
+    candidate that may be nearer than the point's nearest seed.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        n_blocks = -(-problem.n // _core.BLOCK_ROWS)
+        self._problem = problem
+        self._weights = problem.sample_weight if problem.uniform_weight is None else None
+        self._closest = np.full(problem.n, np.inf)
+        self._masks = np.zeros(problem.n, dtype=np.uint32)
+        self._block_sums = np.empty(n_blocks)
+        self._seeders: dict[int, tuple[_core.Seeder, FloatArray]] = {}
+        self._proposed: list[npt.NDArray[np.intp]] = []
+
+    def _seeder(self, n_candidates: int) -> tuple[_core.Seeder, FloatArray]:
+        if n_candidates not in self._seeders:
+            problem = self._problem
+            gains = np.empty((len(self._block_sums), n_candidates))
+            seeder = _core.Seeder(
+                problem.points, problem.frame, self._weights, n_candidates, self._closest,
+                self._block_sums, self._masks, gains, problem.n_threads, problem.isa,
+            )  # fmt: skip
+            self._seeders[n_candidates] = seeder, gains
+        return self._seeders[n_candidates]
+
+    def _gains(self, rows: npt.NDArray[np.intp]) -> FloatArray:
+        seeder, gains = self._seeder(len(rows))
+        seeder.propose(self._problem.rows(rows))
+        return np.asarray(np.add.reduce(gains, axis=0))
+
+    def _accept(self, n_candidates: int, candidate: int) -> float:
+        self._seeder(n_candidates)[0].accept(candidate)
+        self._cumulative = np.cumsum(self._block_sums)
+        self.total = float(self._cumulative[-1])
+        return self.total
+
+    def start(self, row: int) -> float:
+        """Take the first seed and return the potential."""
+        self._gains(np.array([row]))
+        return self._accept(1, 0)
+
+    def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:
+        """Return the potential (len(rows),) that each row would leave as the next seed."""
+        groups = range(0, len(rows), _core.MAX_CANDIDATES)
+        self._proposed = [np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups]
+        return self.total - np.concatenate([self._gains(group) for group in self._proposed])
+
+    def accept(self, candidate: int) -> float:
+        """Take the candidate of that number in the last proposal as a seed and return the potential."""
+        group, index = divmod(int(candidate), _core.MAX_CANDIDATES)
+        rows = self._proposed[group]
+        if group + 1 < len(self._proposed):  # a later group of candidates has used the masks
+            rows, index = rows[index : index + 1], 0
+            self._gains(rows)
+        return self._accept(len(rows), index)
+
+    def draw(self, thresholds: FloatArray) -> npt.NDArray[np.intp]:
+        """Return the first row at which the cumulative potential reaches each threshold."""
+        n, block_rows = self._problem.n, _core.BLOCK_ROWS
+        rows = np.empty(len(thresholds), dtype=np.intp)
+        for t, threshold in enumerate(thresholds):
+            block = min(int(np.searchsorted(self._cumulative, threshold)), len(self._cumulative) - 1)
+            begin, end = block * block_rows, min((block + 1) * block_rows, n)
+            shares = self._closest[begin:end]
+            if self._weights is not None:
+                shares = shares * self._weights[begin:end]
+            before = self._cumulative[block - 1] if block else 0.0
+            row = begin + int(np.searchsorted(before + np.cumsum(shares), threshold))
+            rows[t] = min(row, end - 1)
+        return rows

@@ -1,0 +1,165 @@
+"""X in place and what every pass over it needs: its moments, its coordinates, its threads."""
+
+import math
+from collections.abc import Iterator
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+from fastkm import _core
+
+FloatArray = npt.NDArray[np.float64]
+LabelArray = npt.NDArray[np.int32]
+
+# A slice of rows is one call without the GIL, and so the longest wait for Ctrl-C.
+SLICE_SECONDS = 0.025
+# First guess of the multiplications per second, before a slice was timed; low, so that the first slice is short.
+FIRST_RATE = 2e9
+MAX_SEGMENTS = 64
+SEGMENT_ROWS = 1024
+SEGMENT_VALUES = 65536
+SAMPLE_ROWS = 64
+
+
+def row_slices(n: int, row_work: float) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) over n rows in slices of about SLICE_SECONDS, learning the rate from each.
+
+    `row_work` is the number of multiplications per row. Every start is a multiple of the block size, so that slicing
+    leaves the order of float64 sums as it is.
+    """
+    start, rate = 0, FIRST_RATE
+    while start < n:
+        n_blocks = max(1, int(SLICE_SECONDS * rate / (row_work * _core.BLOCK_ROWS)))
+        stop = min(n, start + n_blocks * _core.BLOCK_ROWS)
+        begun = perf_counter()
+        yield start, stop
+        rate = row_work * (stop - start) / max(perf_counter() - begun, 1e-6)
+        start = stop
+
+
+class Problem:
+    """X where the user keeps it, described once.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), any native real dtype and strides; never copied or written
+    sample_weight : float64 ndarray of shape (n,), or None
+    n_threads : int, at least 1
+    isa : str, optional
+        Name of the instruction set; by default the one chosen at import.
+
+    Attributes
+    ----------
+    mean, variance : float64 ndarrays of shape (d,)
+        Of the columns, unweighted; the variance divides by n.
+    is_finite : bool
+        False if any value is NaN or infinite; nothing else may then be asked.
+
+    Notes
+    -----
+    One pass over X, O(n d) time and O(d) memory. All of it depends on X's values alone, not on its dtype, its layout or
+    `n_threads`.
+    """
+
+    def __init__(
+        self,
+        X: npt.NDArray[np.generic],
+        sample_weight: FloatArray | None = None,
+        *,
+        n_threads: int,
+        isa: str | None = None,
+    ) -> None:
+        self.X = X
+        self.points = _core.Points(X)
+        self.n, self.d = self.points.n, self.points.d
+        self.sample_weight = sample_weight
+        self.n_threads = n_threads
+        self.isa = _core.DEFAULT_ISA if isa is None else isa
+        # Equal weights change nothing but the inertia, so they need not be carried along.
+        self.uniform_weight: float | None = 1.0
+        if sample_weight is not None:
+            is_uniform = bool(np.all(sample_weight == sample_weight[0]))
+            self.uniform_weight = float(sample_weight[0]) if is_uniform else None
+        self._describe()
+        if self.is_finite:
+            self._choose_coordinates()
+
+    def rows(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the rows as a new float64 array of shape (len(indices), d)."""
+        return np.ascontiguousarray(self.X[np.asarray(indices)], dtype=np.float64)
+
+    def _describe(self) -> None:
+        """Find the mean, the variance and the reach of the columns, and whether all values are finite."""
+        n, d = self.n, self.d
+        # Near the data, so that the sums of squares do not cancel.
+        with np.errstate(over="ignore", invalid="ignore"):
+            origin = np.mean(self.rows(range(0, n, -(-n // SAMPLE_ROWS))), axis=0)
+        origin[~np.isfinite(origin)] = 0.0
+        n_segments = max(1, min(MAX_SEGMENTS, -(-n // SEGMENT_ROWS), SEGMENT_VALUES // d))
+        moments = np.empty((n_segments, 5, d))
+        segment_work = 8.0 * d * n / n_segments
+        start, rate = 0, FIRST_RATE
+        while start < n_segments:
+            stop = min(n_segments, start + max(1, int(SLICE_SECONDS * rate / segment_work)))
+            begun = perf_counter()
+            _core.describe(self.points, origin, moments, start, stop, self.n_threads, self.isa)
+            rate = segment_work * (stop - start) / max(perf_counter() - begun, 1e-6)
+            start = stop
+        self.is_finite = bool(np.all(moments[:, 4] == 0))
+        if not self.is_finite:
+            return
+        low, high = moments[:, 2].min(axis=0), moments[:, 3].max(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = moments[:, 0].sum(axis=0) / n
+            self.variance = moments[:, 1].sum(axis=0) / n - offset**2
+            self.mean = np.clip(origin + offset, low, high)
+            overflowed = ~np.isfinite(self.mean)
+            self.mean[overflowed] = (low / 2 + high / 2)[overflowed]
+        # Rounding may leave a trace of variance in a constant column, or less than none.
+        self.variance[low == high] = 0.0
+        self.variance = np.maximum(self.variance, 0.0)
+        self.reach = np.maximum(high - self.mean, self.mean - low)
+
+    def _choose_coordinates(self) -> None:
+        """Centre and scale for float32, and set the grid on which sums are exact."""
+        _, exponents = np.frexp(self.reach)  # reach < 2^exponent
+        # Few bits, so that centring leaves integers and other short numbers short.
+        grid = np.ldexp(1.0, np.clip(exponents - 10, -1022, 1000))
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift = np.rint(self.mean / grid) * grid
+        self.sum_shift = np.where(np.isfinite(shift), shift, self.mean)
+        # Integers below 2^50, whose sum over all rows stays below 2^63.
+        n_bits = min(50, 62 - math.ceil(math.log2(max(self.n, 2))))
+        self.sum_scale = np.ldexp(1.0, np.where(self.reach > 0, np.clip(n_bits - exponents, -1000, 1000), 0))
+
+        # The cast may overflow to infinity only for values that float32 input cannot have.
+        with np.errstate(over="ignore"):
+            shift_f32 = self.sum_shift.astype(np.float32)
+        shift = shift_f32.astype(np.float64) if self.points.is_narrow else self.sum_shift
+        exponent = int(exponents[self.reach > 0].max(initial=-1000)) if self.reach.any() else 0
+        limit = 126 if self.points.is_narrow else 1000
+        scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
+        # Squares of differences must neither vanish nor overflow; a power of two changes no other bit.
+        self.exact_scale = scale if abs(exponent) > 400 else 1.0
+        self.frame = _core.Frame(shift, shift_f32, scale, self.exact_scale)
+
+    def engine(self, k: int) -> _core.Engine:
+        """Make the engine that labels the points under k centroids."""
+        return _core.Engine(self.points, self.frame, k, self.n_threads, self.isa)
+
+    def slices(self, k: int) -> Iterator[tuple[int, int]]:
+        """Yield slices of rows whose work is a pass over k centroids."""
+        return row_slices(self.n, float(k * self.d))
+
+    def weighted_sum(self, sq_dists: FloatArray) -> float:
+        """Sum squared distances of all rows, given in units of exact_scale squared, under the weights.
+
+        Sums of blocks in a fixed order, then their exactly rounded sum: independent of threads and platform.
+        """
+        weight = self.uniform_weight
+        if weight is None:
+            assert self.sample_weight is not None
+            sq_dists, weight = sq_dists * self.sample_weight, 1.0
+        total = math.fsum(np.add.reduceat(sq_dists, np.arange(0, self.n, _core.BLOCK_ROWS)))
+        return total * weight / self.exact_scale**2

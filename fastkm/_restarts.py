@@ -1,0 +1,103 @@
+"""Run k-means from several starts and keep the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._lloyd import Problem, Run, run
+
+
+def run_restarts(
+    problem: Problem,
+    seed: Callable[[], npt.NDArray[np.float64]],
+    n_init: int,
+    *,
+    max_iter: int,
+    tol: float,
+    verbose: bool,
+    centroid_dtype: npt.DTypeLike,
+) -> Run:
+    """Run k-means `n_init` times and keep the lowest inertia.
+
+    Parameters
+    ----------
+    problem : Problem
+        The points and their weights.
+    seed : callable
+        Returns the centroids, of shape (k, d), that the next run starts from. Called once before
+        each run and never ahead of it, so that the random draws come in scikit-learn's order.
+    n_init : int
+        Number of runs, at least 1.
+    max_iter : int
+        Most rounds of each run.
+    tol : float
+        A run stops when the squared centroid shifts sum to no more, in X's unit squared.
+    verbose : bool
+        Whether to print each run's progress.
+    centroid_dtype : dtype
+        float32 or float64, of the centroids returned.
+
+    Returns
+    -------
+    best : Run
+        The first run of the lowest inertia. A later run with the same clusters under other names
+        does not replace it, though rounding make its inertia smaller.
+
+    Notes
+    -----
+    Costs what the runs cost, and one pass over two label arrays for each improvement.
+    """
+    best: Run | None = None
+    for _ in range(n_init):
+        init = seed()
+        if verbose:
+            print("Initialization complete")
+        candidate = run(
+            problem,
+            init,
+            max_iter=max_iter,
+            tol=tol,
+            verbose=verbose,
+            centroid_dtype=centroid_dtype,
+        )
+        if best is None or (
+            candidate.inertia < best.inertia
+            and not is_same_clustering(candidate.labels, best.labels, len(init))
+        ):
+            best = candidate
+    assert best is not None, "n_init is at least 1"
+    return best
+
+
+def is_same_clustering(
+    labels: npt.NDArray[np.integer[Any]], other: npt.NDArray[np.integer[Any]], n_clusters: int
+) -> bool:
+    """Tell whether two label arrays group the rows alike, under whatever names.
+
+    Parameters
+    ----------
+    labels, other : ndarray of shape (n,), int
+        Labels in [0, n_clusters).
+    n_clusters : int
+        Bound of the labels.
+
+    Returns
+    -------
+    is_same : bool
+        True if one renaming of the labels, one to one, makes the arrays equal.
+    """
+    # If a renaming exists, then any row of a cluster shows its other name. Reading it off the last
+    # row of each and back makes both directions functions: one to one.
+    return _renames(labels, other, n_clusters) and _renames(other, labels, n_clusters)
+
+
+def _renames(
+    labels: npt.NDArray[np.integer[Any]], other: npt.NDArray[np.integer[Any]], n_clusters: int
+) -> bool:
+    name_in_other = np.zeros(n_clusters, dtype=other.dtype)
+    name_in_other[labels] = other
+    return np.array_equal(name_in_other[labels], other)

@@ -1,0 +1,167 @@
+"""Judge what the user gave, in scikit-learn's words. The only place that does."""
+
+from __future__ import annotations
+
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import config_context
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    assert_all_finite,
+    check_array,
+    check_non_negative,
+    validate_data,
+)
+
+# What scikit-learn's k-means converts to, and so what its messages speak of.
+_SKLEARN_DTYPES = [np.float64, np.float32]
+
+
+def check_points(
+    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True, ensure_all_finite: bool = False
+) -> npt.NDArray[Any]:
+    """Return X as an array that the core reads as it stands.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        An ndarray of a real number type of at most 8 bytes in native byte order is taken as it is,
+        in any memory order, read-only or memory-mapped. All else (lists, data frames, object
+        arrays, other byte orders) is converted once, as scikit-learn's k-means does: to float64,
+        unless it is float32.
+    estimator : estimator or None
+        Whose name the messages carry, and whose `n_features_in_` and `feature_names_in_` are set
+        (`reset`) or compared.
+    reset : bool
+        Whether this is a fit.
+    ensure_all_finite : bool
+        Whether to look for NaN and infinity here. A fit does not: the core sees every value while
+        it measures X, and `check_is_finite` then asks it.
+
+    Returns
+    -------
+    points : ndarray of shape (n, d)
+        `X` itself or a view of it where no conversion is needed; n and d are at least 1.
+
+    Raises
+    ------
+    TypeError
+        If X is sparse.
+    ValueError
+        If X is not 2-D, empty, complex, not numeric, or has another number of features than the
+        fit had.
+    """
+    dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
+    if estimator is None:
+        points = check_array(X, dtype=dtype, ensure_all_finite=ensure_all_finite, input_name="X")
+    else:
+        points = validate_data(
+            estimator, X, reset=reset, dtype=dtype, ensure_all_finite=ensure_all_finite
+        )
+    # Fields of packed records are not aligned to their type; C may not read them in place.
+    return np.require(points, requirements="A")
+
+
+def _is_taken_as_it_is(X: Any) -> bool:
+    if not isinstance(X, np.ndarray):
+        return False
+    return X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 and X.dtype.isnative
+
+
+def check_is_finite(is_finite: bool, points: npt.NDArray[Any], estimator: Any = None) -> None:
+    """Raise scikit-learn's ValueError unless `is_finite`, which the core found out.
+
+    Raised under ``assume_finite`` too: there scikit-learn saves the time that looking takes, and
+    here the answer is known already.
+    """
+    if is_finite:
+        return
+    with config_context(assume_finite=False):
+        check_array(points, dtype=_SKLEARN_DTYPES, estimator=estimator, input_name="X")
+
+
+def check_weights(
+    sample_weight: npt.ArrayLike | None, points: npt.NDArray[Any]
+) -> npt.NDArray[np.float64] | None:
+    """Return the weights as float64, or None where each is 1.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n,), number or None
+        A number is every row's weight.
+    points : ndarray of shape (n, d)
+        The rows.
+
+    Returns
+    -------
+    weights : ndarray of shape (n,), float64, or None
+        May be `sample_weight` itself; nobody writes to it.
+
+    Raises
+    ------
+    ValueError
+        If there are not n weights, one is not finite or negative, all are zero, or their sum
+        overflows.
+    """
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, points, dtype=np.float64)
+    if isinstance(sample_weight, Number):
+        assert_all_finite(weights, input_name="sample_weight")
+    # scikit-learn looks for this from 1.9 on; here with every version.
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    check_non_negative(weights, "`sample_weight`")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            f"sample_weight must have a finite sum; got weights up to {weights.max():g}. Divide "
+            "them by a constant: nothing but inertia and score depends on their scale."
+        )
+    return None if (weights == 1).all() else weights
+
+
+def check_n_samples(n_samples: int, n_clusters: int) -> None:
+    """Raise scikit-learn's ValueError if there are fewer rows than clusters."""
+    if n_samples < n_clusters:
+        raise ValueError(f"n_samples={n_samples} should be >= n_clusters={n_clusters}.")
+
+
+def check_centroids(
+    centroids: npt.ArrayLike, n_clusters: int, n_features: int
+) -> npt.NDArray[np.float64]:
+    """Return centroids to start from as a float64 array of their own.
+
+    Parameters
+    ----------
+    centroids : array-like of shape (n_clusters, n_features)
+        What the user's `init` is or returned.
+    n_clusters, n_features : int
+        The shape they must have.
+
+    Returns
+    -------
+    centroids : ndarray of shape (n_clusters, n_features), float64
+        A C-ordered copy.
+
+    Raises
+    ------
+    ValueError
+        If they are not numbers, not finite or of another shape.
+    """
+    checked = check_array(centroids, dtype=np.float64, copy=True, order="C")
+    if checked.shape[0] != n_clusters:
+        raise ValueError(
+            f"The shape of the initial centers {checked.shape} does not "
+            f"match the number of clusters {n_clusters}."
+        )
+    if checked.shape[1] != n_features:
+        raise ValueError(
+            f"The shape of the initial centers {checked.shape} does not "
+            f"match the number of features of the data {n_features}."
+        )
+    return np.asarray(checked)

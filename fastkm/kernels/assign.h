@@ -1,0 +1,206 @@
+/* The fused kernel: products, argmin, second best and the proof that float32 decided right; see README.md. */
+
+#define MAX_PANELS (FASTKM_BLOCK_ROWS / PANEL_ROWS)
+
+static FASTKM_INLINE int64_t panels_at_once(int64_t d) {
+    const int64_t fit = FASTKM_PANELS_BYTES / (d * PANEL_ROWS * (int64_t)sizeof(float));
+    return FASTKM_MAX(FASTKM_MIN(fit, MAX_PANELS), 1);
+}
+
+/* ||z||^2 - 2 y.z of a panel's points and n_centroids centroids; the factor -2 is in the tile. */
+static FASTKM_INLINE void products(const float* panel, const float* tile, const float* sq_norms,
+                                   int64_t d, const int n_centroids,
+                                   vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS]) {
+    for (int j = 0; j < n_centroids; j++)
+        for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_set1(sq_norms[j]);
+    for (int64_t f = 0; f < d; f++) {
+        vf y[TILE_VECTORS];
+        for (int v = 0; v < TILE_VECTORS; v++) y[v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
+        for (int j = 0; j < n_centroids; j++) {
+            const vf z = vf_set1(tile[f * n_centroids + j]);
+            for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_fma(y[v], z, product[j][v]);
+        }
+    }
+}
+
+/* Calls function(..., n) with the tile's size as a compile-time constant. */
+#define WITH_CONSTANT_TILE(n, call)                                                                \
+    switch (n) {                                                                                   \
+    case 1: call(1); break;                                                                        \
+    case 2: call(2); break;                                                                        \
+    case 3: call(3); break;                                                                        \
+    case 4: call(4); break;                                                                        \
+    case 5: call(5); break;                                                                        \
+    default: call(FASTKM_TILE_CENTROIDS); break;                                                   \
+    }
+
+/* Nearest and second nearest so far of a panel's points. */
+typedef struct {
+    float best[PANEL_ROWS], second[PANEL_ROWS];
+    int32_t index[PANEL_ROWS];
+} nearest_two;
+
+/* One vector of candidates into the two nearest so far. */
+static FASTKM_INLINE void fold(vf candidate, vi candidate_index, vf* best, vf* second, vi* index) {
+    const vm is_nearer = vf_lt(candidate, *best);
+    *second = vf_min(vf_max(candidate, *best), *second);
+    *best = vf_min(candidate, *best);
+    *index = vi_select(is_nearer, candidate_index, *index);
+}
+
+static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* centroids, int64_t j_begin,
+                                    const int n_centroids, nearest_two* nearest) {
+    vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
+    products(panel, centroids->tiles + j_begin * centroids->d, centroids->sq_norms + j_begin,
+             centroids->d, n_centroids, product);
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        vf best = vf_load(nearest->best + v * LANES);
+        vf second = vf_load(nearest->second + v * LANES);
+        vi index = vi_load(nearest->index + v * LANES);
+        for (int j = 0; j < n_centroids; j++)
+            fold(product[j][v], vi_set1((int32_t)j_begin + j), &best, &second, &index);
+        vf_store(nearest->best + v * LANES, best);
+        vf_store(nearest->second + v * LANES, second);
+        vi_store(nearest->index + v * LANES, index);
+    }
+}
+
+/* With so few features the points and the fold stay in registers, and the centroids stream past. */
+static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids, const int d,
+                                     nearest_two* nearest) {
+    vf y[LOW_D][TILE_VECTORS], best[TILE_VECTORS], second[TILE_VECTORS];
+    vi index[TILE_VECTORS];
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        for (int f = 0; f < d; f++) y[f][v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
+        best[v] = second[v] = vf_set1(INFINITY);
+        index[v] = vi_set1(0);
+    }
+    for (int64_t group = 0; group < centroids->k; group += FASTKM_TILE_CENTROIDS) {
+        const int64_t group_size = FASTKM_MIN(centroids->k - group, FASTKM_TILE_CENTROIDS);
+        const float* tile = centroids->tiles + group * d;
+        for (int64_t j = group; j < group + group_size; j++, tile++) {
+            const vi candidate_index = vi_set1((int32_t)j);
+            vf product[TILE_VECTORS];
+            for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_set1(centroids->sq_norms[j]);
+            for (int f = 0; f < d; f++) {
+                const vf z = vf_set1(tile[f * group_size]);
+                for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_fma(y[f][v], z, product[v]);
+            }
+            for (int v = 0; v < TILE_VECTORS; v++)
+                fold(product[v], candidate_index, &best[v], &second[v], &index[v]);
+        }
+    }
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        vf_store(nearest->best + v * LANES, best[v]);
+        vf_store(nearest->second + v * LANES, second[v]);
+        vi_store(nearest->index + v * LANES, index[v]);
+    }
+}
+
+/* Constants of the rounding bound E(R) = a R (R + 2 ||y||) + b (||y|| + R)^2 + c (1 + ||y|| + R); README.md derives it. */
+typedef struct {
+    float a, b, c, slack;
+} rounding_bound;
+
+static rounding_bound bound_for(int64_t d) {
+    const double chain = (double)(d + 8) * 0x1p-24;
+    const double relative = chain < 0.25 ? chain / (1 - chain) : INFINITY;
+    return (rounding_bound){(float)(relative * 1.001), (float)((double)(d + 8) * 0x1p-53),
+                            (float)((double)(d + 8) * 0x1p-124), (float)(1.001 + 2 * relative)};
+}
+
+static FASTKM_INLINE vf bound_at(const rounding_bound* bound, vf norm, vf radius) {
+    const vf both = vf_add(norm, radius);
+    const vf product = vf_mul(vf_mul(vf_set1(bound->a), radius), vf_add(both, norm));
+    const vf direct = vf_mul(vf_mul(vf_set1(bound->b), both), both);
+    return vf_add(vf_add(product, direct), vf_mul(vf_set1(bound->c), vf_add(vf_set1(1), both)));
+}
+
+/* A bit for each of a vector's points whose two nearest lie closer together than float32 can tell. */
+static FASTKM_INLINE uint32_t undecided(const rounding_bound* bound, vf best, vf second, vf sq_norm,
+                                        float max_norm) {
+    const vf slack = vf_set1(bound->slack);
+    const vf norm = vf_mul(vf_sqrt(sq_norm), slack);
+    const vf sq_dist_f32 = vf_max(vf_add(best, vf_mul(sq_norm, slack)), vf_set1(0));
+    vf radius = vf_set1(max_norm);
+    for (int pass = 0; pass < 2; pass++) {
+        const vf reach = vf_sqrt(vf_mul(vf_add(sq_dist_f32, bound_at(bound, norm, radius)), slack));
+        radius = vf_min(vf_mul(vf_add(norm, reach), slack), radius);
+    }
+    const vf margin = vf_mul(bound_at(bound, norm, radius), vf_set1(2 * bound->slack));
+    return ~vm_bits(vf_lt(margin, vf_sub(second, best))) & ((1u << LANES) - 1);
+}
+
+static void reset_nearest(nearest_two* nearest) {
+    for (int r = 0; r < PANEL_ROWS; r++) {
+        nearest->best[r] = nearest->second[r] = INFINITY;
+        nearest->index[r] = 0;
+    }
+}
+
+static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* frame,
+                            const fastkm_centroids* centroids, const rounding_bound* bound, int64_t i_begin,
+                            int64_t n_rows, int recheck, const nearest_two* nearest, const float* sq_norms,
+                            fastkm_scratch* scratch, int32_t* labels) {
+    int64_t n_exact = 0;
+    memcpy(labels, nearest->index, (size_t)n_rows * sizeof *labels);
+    if (!recheck || centroids->k == 1) return 0;
+    for (int64_t r = 0; r < n_rows; r += LANES) {
+        uint32_t open = undecided(bound, vf_load(nearest->best + r), vf_load(nearest->second + r),
+                                  vf_load(sq_norms + r), centroids->max_norm);
+        for (int64_t i = r; open && i < n_rows; i++, open >>= 1)
+            if (open & 1) {
+                labels[i] = exact_label(points, frame, centroids, i_begin + i, scratch);
+                n_exact++;
+            }
+    }
+    return n_exact;
+}
+
+static void fold_panels(const float* panels, int64_t n_panels, const fastkm_centroids* centroids,
+                        nearest_two* nearest) {
+    const int64_t d = centroids->d, k = centroids->k;
+    const uint32_t saved = flush_denormals();
+    if (d <= LOW_D)
+        for (int64_t p = 0; p < n_panels; p++) {
+            const float* panel = panels + p * d * PANEL_ROWS;
+#define FOLD(constant_d) fold_low_d(panel, centroids, constant_d, &nearest[p])
+            WITH_CONSTANT_D(d, FOLD)
+#undef FOLD
+        }
+    else
+        for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS)
+            for (int64_t p = 0; p < n_panels; p++) {
+                const float* panel = panels + p * d * PANEL_ROWS;
+#define FOLD(n) fold_tile(panel, centroids, j, n, &nearest[p])
+                WITH_CONSTANT_TILE(k - j, FOLD)
+#undef FOLD
+            }
+    restore_denormals(saved);
+}
+
+static int64_t assign(const fastkm_points* points, const fastkm_frame* frame,
+                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end, int recheck,
+                      fastkm_scratch* scratch, int32_t* labels) {
+    const int64_t d = points->d;
+    const int64_t step = panels_at_once(d) * PANEL_ROWS;
+    const rounding_bound bound = bound_for(d);
+    int64_t n_exact = 0;
+    nearest_two nearest[MAX_PANELS];
+    float sq_norms[MAX_PANELS][PANEL_ROWS];
+    for (int64_t i = i_begin; i < i_end; i += step) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, step);
+        const int64_t n_panels = (n_rows + PANEL_ROWS - 1) / PANEL_ROWS;
+        for (int64_t p = 0; p < n_panels; p++) {
+            load_panel(points, frame, i + p * PANEL_ROWS, n_rows - p * PANEL_ROWS,
+                       scratch->panels + p * d * PANEL_ROWS, sq_norms[p]);
+            reset_nearest(&nearest[p]);
+        }
+        fold_panels(scratch->panels, n_panels, centroids, nearest);
+        for (int64_t p = 0; p < n_panels; p++)
+            n_exact += settle_panel(points, frame, centroids, &bound, i + p * PANEL_ROWS,
+                                    FASTKM_MIN(n_rows - p * PANEL_ROWS, PANEL_ROWS), recheck, &nearest[p],
+                                    sq_norms[p], scratch, labels + (i - i_begin) + p * PANEL_ROWS);
+    }
+    return n_exact;
+}

@@ -1,0 +1,29 @@
+/* One implementation: the shared bodies over the vector operations that the including source chose. Everything is
+ * static, so that no function built for one instruction set can be linked into another. */
+#include "load.h"
+#include "exact.h"
+#include "pack.h"
+#include "assign.h"
+#include "accumulate.h"
+#include "describe.h"
+#include "propose.h"
+
+#define TABLE_NAME_(isa) fastkm_kernels_##isa
+#define TABLE_NAME(isa) TABLE_NAME_(isa)
+#define ISA_STRING_(isa) #isa
+#define ISA_STRING(isa) ISA_STRING_(isa)
+
+extern const fastkm_kernels TABLE_NAME(ISA);
+const fastkm_kernels TABLE_NAME(ISA) = {
+    .isa = ISA_STRING(ISA),
+    .panel_rows = PANEL_ROWS,
+    .pack = pack,
+    .assign = assign,
+    .accumulate = accumulate,
+    .accumulate_weighted = accumulate_weighted,
+    .own_sq_dists = own_sq_dists,
+    .sq_dists = sq_dists,
+    .propose = propose,
+    .accept = accept,
+    .describe = describe,
+};

@@ -1,0 +1,129 @@
+/* Which implementations exist, which this machine runs, and what they share. */
+#include "common.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define FASTKM_X86 1
+#if defined(_MSC_VER)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+extern const fastkm_kernels fastkm_kernels_portable;
+#ifdef FASTKM_X86
+extern const fastkm_kernels fastkm_kernels_sse2;
+extern const fastkm_kernels fastkm_kernels_avx2;
+extern const fastkm_kernels fastkm_kernels_avx512;
+#endif
+
+static const fastkm_kernels* const BUILT[] = {
+    &fastkm_kernels_portable,
+#ifdef FASTKM_X86
+    &fastkm_kernels_sse2, &fastkm_kernels_avx2, &fastkm_kernels_avx512,
+#endif
+};
+#define N_BUILT ((int)(sizeof BUILT / sizeof BUILT[0]))
+
+const fastkm_kernels* fastkm_built(int index) {
+    return index >= 0 && index < N_BUILT ? BUILT[index] : NULL;
+}
+
+#ifdef FASTKM_X86
+typedef struct {
+    uint32_t eax, ebx, ecx, edx;
+} cpuid_registers;
+
+static cpuid_registers cpuid(uint32_t leaf) {
+    cpuid_registers r = {0, 0, 0, 0};
+#if defined(_MSC_VER)
+    int words[4];
+    __cpuid(words, 0);
+    if ((uint32_t)words[0] >= leaf) {
+        __cpuidex(words, (int)leaf, 0);
+        r = (cpuid_registers){(uint32_t)words[0], (uint32_t)words[1], (uint32_t)words[2],
+                              (uint32_t)words[3]};
+    }
+#else
+    if (__get_cpuid_max(0, NULL) >= leaf) __cpuid_count(leaf, 0, r.eax, r.ebx, r.ecx, r.edx);
+#endif
+    return r;
+}
+
+/* The register state that the operating system saves and restores. */
+static uint64_t saved_state(void) {
+    if (!(cpuid(1).ecx >> 27 & 1)) return 0;
+#if defined(_MSC_VER)
+    return _xgetbv(0);
+#else
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+#endif
+}
+
+static int has_all(uint64_t present, uint64_t wanted) { return (present & wanted) == wanted; }
+
+static int supports_avx2(void) {
+    return has_all(saved_state(), 0x6) &&                     /* XMM, YMM */
+           has_all(cpuid(1).ecx, 1u << 12 | 1u << 28) &&      /* FMA, AVX */
+           has_all(cpuid(7).ebx, 1u << 5);                    /* AVX2 */
+}
+
+static int supports_avx512(void) {
+    return supports_avx2() && has_all(saved_state(), 0xe6) && /* opmask, ZMM */
+           has_all(cpuid(7).ebx, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31); /* F, DQ, BW, VL */
+}
+#endif
+
+int fastkm_is_supported(const fastkm_kernels* kernels) {
+#ifdef FASTKM_X86
+    if (kernels == &fastkm_kernels_avx2) return supports_avx2();
+    if (kernels == &fastkm_kernels_avx512) return supports_avx512();
+#endif
+    return kernels != NULL;
+}
+
+static size_t aligned(size_t bytes) { return (bytes + FASTKM_ALIGN - 1) / FASTKM_ALIGN * FASTKM_ALIGN; }
+
+/* Enough panels for a block of rows whatever number the kernel keeps at once. */
+static size_t panels_bytes(const fastkm_kernels* kernels, int64_t d) {
+    const size_t panel = (size_t)d * (size_t)kernels->panel_rows * sizeof(float);
+    const size_t at_once = (size_t)FASTKM_PANELS_BYTES / panel;
+    const size_t most = (size_t)(FASTKM_BLOCK_ROWS / kernels->panel_rows);
+    return panel * FASTKM_MAX(FASTKM_MIN(at_once, most), 1);
+}
+
+static size_t dists_bytes(int64_t k) {
+    return (size_t)((k + FASTKM_EXACT_LANES - 1) / FASTKM_EXACT_LANES) * FASTKM_EXACT_LANES * sizeof(double);
+}
+
+size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {
+    return aligned(panels_bytes(kernels, d)) + aligned((size_t)d * sizeof(double)) +
+           aligned(dists_bytes(k));
+}
+
+fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k) {
+    fastkm_scratch scratch;
+    (void)k;
+    scratch.panels = (float*)memory;
+    scratch.row = (double*)(memory + aligned(panels_bytes(kernels, d)));
+    scratch.dists = (double*)((char*)scratch.row + aligned((size_t)d * sizeof(double)));
+    return scratch;
+}
+
+void fastkm_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end, double* centroids) {
+    const double offset = FASTKM_ROUNDING_OFFSET;
+    uint64_t offset_bits;
+    memcpy(&offset_bits, &offset, 8);
+    for (int64_t j = j_begin; j < j_end; j++) {
+        const int64_t count = sums->counts[j];
+        if (count <= 0) continue;
+        for (int64_t f = 0; f < d; f++) {
+            const uint64_t bits = sums->sums[j * d + f] - (uint64_t)count * offset_bits;
+            int64_t total;
+            memcpy(&total, &bits, 8);
+            centroids[j * d + f] = sums->shift[f] + (double)total / sums->scale[f] / (double)count;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+/* Squared distances in float64, direct form. No fused multiply-add: the sources are compiled without contraction. */
+
+/* Vectors across centroids; features from first to last, as the contract of the labels asks. */
+#define EXACT_VECTORS (FASTKM_EXACT_LANES / DOUBLE_LANES)
+#define EXACT_GROUPS (DOUBLE_LANES > 2 ? 4 : 1)
+
+static FASTKM_INLINE void exact_groups(const double* row, const double* exact, int64_t d, /* IN  */
+                                       const int n_groups,                                /* IN  */
+                                       double* dists)                                     /* OUT */
+{
+    vd sum[4 * EXACT_VECTORS];
+    for (int v = 0; v < n_groups * EXACT_VECTORS; v++) sum[v] = vd_set1(0);
+    for (int64_t f = 0; f < d; f++) {
+        const vd x = vd_set1(row[f]);
+        for (int g = 0; g < n_groups; g++)
+            for (int v = 0; v < EXACT_VECTORS; v++) {
+                const double* c = exact + (g * d + f) * FASTKM_EXACT_LANES + v * DOUBLE_LANES;
+                const vd difference = vd_sub(x, vd_load(c));
+                sum[g * EXACT_VECTORS + v] =
+                    vd_add(sum[g * EXACT_VECTORS + v], vd_mul(difference, difference));
+            }
+    }
+    for (int v = 0; v < n_groups * EXACT_VECTORS; v++) vd_store(dists + v * DOUBLE_LANES, sum[v]);
+}
+
+static void sq_dists(const fastkm_points* points, const fastkm_frame* frame,
+                     const fastkm_centroids* centroids, int64_t i, fastkm_scratch* scratch) {
+    const int64_t d = points->d;
+    const int64_t n_groups = (centroids->k + FASTKM_EXACT_LANES - 1) / FASTKM_EXACT_LANES;
+    int64_t g = 0;
+    load_row(points, i, scratch->row);
+    if (frame->exact_scale != 1)
+        for (int64_t f = 0; f < d; f++) scratch->row[f] *= frame->exact_scale;
+    for (; g + EXACT_GROUPS <= n_groups; g += EXACT_GROUPS)
+        exact_groups(scratch->row, centroids->exact + g * d * FASTKM_EXACT_LANES, d, EXACT_GROUPS,
+                     scratch->dists + g * FASTKM_EXACT_LANES);
+    for (; g < n_groups; g++)
+        exact_groups(scratch->row, centroids->exact + g * d * FASTKM_EXACT_LANES, d, 1,
+                     scratch->dists + g * FASTKM_EXACT_LANES);
+}
+
+static int32_t exact_label(const fastkm_points* points, const fastkm_frame* frame,
+                           const fastkm_centroids* centroids, int64_t i, fastkm_scratch* scratch) {
+    int32_t label = 0;
+    sq_dists(points, frame, centroids, i, scratch);
+    for (int64_t j = 1; j < centroids->k; j++)
+        if (scratch->dists[j] < scratch->dists[label]) label = (int32_t)j;
+    return label;
+}
+
+/* Sixteen partial sums, feature f into sum f mod 16, then halves added to halves: the same order, and so the same
+ * bits, for every vector width. */
+#define PARTIAL_SUMS 16
+
+static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
+    const int64_t d_vector = d - d % PARTIAL_SUMS;
+    double partial[PARTIAL_SUMS];
+    vd sum[PARTIAL_SUMS / DOUBLE_LANES];
+    const vd scale_vd = vd_set1(scale);
+    for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) sum[v] = vd_set1(0);
+    for (int64_t f = 0; f < d_vector; f += PARTIAL_SUMS)
+        for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
+            const vd difference = vd_mul(vd_sub(vd_load(row + f + v * DOUBLE_LANES),
+                                                vd_load(centroid + f + v * DOUBLE_LANES)),
+                                         scale_vd);
+            sum[v] = vd_add(sum[v], vd_mul(difference, difference));
+        }
+    for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) vd_store(partial + v * DOUBLE_LANES, sum[v]);
+    for (int64_t f = d_vector; f < d; f++) {
+        const double difference = (row[f] - centroid[f]) * scale;
+        partial[f - d_vector] += difference * difference;
+    }
+    for (int half = PARTIAL_SUMS / 2; half > 0; half /= 2)
+        for (int s = 0; s < half; s++) partial[s] += partial[s + half];
+    return partial[0];
+}
+
+static void own_sq_dists(const fastkm_points* points, const fastkm_frame* frame,
+                         const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
+                         const int32_t* labels, fastkm_scratch* scratch, double* sq_dists_out) {
+    const int64_t d = points->d;
+    for (int64_t i = i_begin; i < i_end; i++) {
+        load_row(points, i, scratch->row);
+        sq_dists_out[i - i_begin] =
+            sq_dist(scratch->row, centroids->raw + labels[i] * d, d, frame->exact_scale);
+    }
+}

@@ -1,0 +1,204 @@
+/* The contract between the Cython core and the C kernels.
+ *
+ * Kernels work on one block of rows in one thread. They allocate nothing, start no thread, print nothing and keep no
+ * state: all memory is the caller's. Every implementation gives the same labels, sums and distances, bit for bit;
+ * README.md in this folder says why. */
+#ifndef FASTKM_KERNELS_H
+#define FASTKM_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Rows per block. The unit of work, and of the fixed order in which float64 partial sums are added. */
+#define FASTKM_BLOCK_ROWS 256
+/* Centroids per register tile. */
+#define FASTKM_TILE_CENTROIDS 6
+/* Centroids per group of the float64 layout. */
+#define FASTKM_EXACT_LANES 8
+/* Candidates that one proposal of k-means++ can hold: a bit each. */
+#define FASTKM_MAX_CANDIDATES 32
+/* Alignment in bytes of every buffer that a kernel reads or writes with vectors. */
+#define FASTKM_ALIGN 64
+/* A block's panels stay in the second-level cache. */
+#define FASTKM_PANELS_BYTES (1 << 20)
+/* Added to a double below 2^51, leaves its nearest integer in the low bits. */
+#define FASTKM_ROUNDING_OFFSET 0x1.8p52
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum fastkm_dtype {
+    FASTKM_F16,
+    FASTKM_F32,
+    FASTKM_F64,
+    FASTKM_I8,
+    FASTKM_U8, /* and bool */
+    FASTKM_I16,
+    FASTKM_U16,
+    FASTKM_I32,
+    FASTKM_U32,
+    FASTKM_I64,
+    FASTKM_U64,
+    FASTKM_N_DTYPES
+};
+
+/* X where the user keeps it: any dtype above, any strides. */
+typedef struct {
+    const char* base;
+    int64_t n, d;
+    int64_t row_stride, col_stride; /* bytes */
+    int32_t dtype;
+} fastkm_points;
+
+/* The coordinates of the float32 kernel, y = (x - shift) * scale, and of the float64 one, x * exact_scale. */
+typedef struct {
+    const double* shift;    /* (d,) */
+    const float* shift_f32; /* (d,) the same values; read only for dtypes that float32 holds exactly */
+    double scale;           /* power of two that brings the centred values near 1 */
+    double exact_scale;     /* power of two, 1 unless squares of the values leave float64's range */
+} fastkm_frame;
+
+/* Centroids in the layouts that the kernels read. */
+typedef struct {
+    int64_t k, d;
+    const double* raw; /* (k, d) as the caller gave them */
+    float* tiles;      /* -2 z in groups of at most six centroids, each group (d, group size); z = (c - shift) * scale */
+    float* sq_norms;   /* (k,) ||z||^2 */
+    double* exact;     /* c * exact_scale in groups of eight, each group (d, 8) */
+    float max_norm;    /* at least the largest ||z|| */
+} fastkm_centroids;
+
+/* A thread's own working memory; sizes from fastkm_scratch_bytes. */
+typedef struct {
+    float* panels; /* (panels, d, panel rows): a block of points, centred, features first */
+    double* row;   /* (d,) one row in float64 */
+    double* dists; /* (k rounded up to 8,) */
+} fastkm_scratch;
+
+/* Exact sums: each value is rounded once to a multiple of 2^-e of its feature, so that adding is integer addition. */
+typedef struct {
+    const double* shift;     /* (d,) */
+    const double* scale;     /* (d,) 2^e */
+    uint64_t* sums;          /* (k, d) */
+    int64_t* counts;         /* (k,) */
+    int64_t j_begin, j_end;  /* only these centroids' sums are written */
+} fastkm_sums;
+
+/* Sums of weighted values, in float64. */
+typedef struct {
+    const double* shift;    /* (d,) */
+    double* sums;           /* (k, d) of weight * (x - shift) */
+    double* weights;        /* (k,) */
+    int64_t j_begin, j_end; /* only these centroids' sums are written */
+} fastkm_weighted_sums;
+
+/* Moments of the columns of a range of rows; all arrays (d,) and INOUT. */
+typedef struct {
+    const double* origin; /* (d,) a point near the data */
+    double* sum;          /* of x - origin */
+    double* sum_sq;       /* of (x - origin)^2 */
+    double* min;
+    double* max;
+    double* nonfinite; /* 0, or NaN once a value was NaN or infinite */
+} fastkm_moments;
+
+typedef struct {
+    const char* isa;
+    int32_t panel_rows; /* points per panel: vectors per tile x lanes */
+
+    /* Write centroids [j_begin, j_end) into the packed layouts; j_begin is a multiple of 24. Returns max ||z||. */
+    float (*pack)(const fastkm_frame* frame,         /* IN  */
+                  const fastkm_centroids* centroids, /* OUT */
+                  int64_t j_begin, int64_t j_end);   /* IN  */
+
+    /* The label of each row [i_begin, i_end): at most FASTKM_BLOCK_ROWS rows. Returns how many rows were decided in
+     * float64. With recheck == 0 the float32 decision stands: for tests that show the recheck to be needed. */
+    int64_t (*assign)(const fastkm_points* points,       /* IN  */
+                      const fastkm_frame* frame,         /* IN  */
+                      const fastkm_centroids* centroids, /* IN  */
+                      int64_t i_begin, int64_t i_end,    /* IN  */
+                      int recheck,                       /* IN  */
+                      fastkm_scratch* scratch,           /* OUT */
+                      int32_t* labels);                  /* OUT (i_end - i_begin,) */
+
+    /* Move the rows whose label changed from the sums of the old label (-1: none) to those of the new one.
+     * Returns how many changed. */
+    int64_t (*accumulate)(const fastkm_points* points,    /* IN    */
+                          int64_t i_begin, int64_t i_end, /* IN    */
+                          const int32_t* labels_old,      /* IN (n,) */
+                          const int32_t* labels,          /* IN (n,) */
+                          fastkm_scratch* scratch,        /* OUT   */
+                          const fastkm_sums* sums);       /* INOUT */
+
+    /* Add the rows of the sums' own centroids, in ascending order. */
+    void (*accumulate_weighted)(const fastkm_points* points,       /* IN    */
+                                int64_t i_begin, int64_t i_end,    /* IN    */
+                                const int32_t* labels,             /* IN (n,) */
+                                const double* weights,             /* IN (n,) */
+                                fastkm_scratch* scratch,           /* OUT   */
+                                const fastkm_weighted_sums* sums); /* INOUT */
+
+    /* Squared distance of each row to the centroid of its label, times exact_scale^2. */
+    void (*own_sq_dists)(const fastkm_points* points,       /* IN  */
+                         const fastkm_frame* frame,         /* IN  */
+                         const fastkm_centroids* centroids, /* IN  */
+                         int64_t i_begin, int64_t i_end,    /* IN  */
+                         const int32_t* labels,             /* IN (n,) */
+                         fastkm_scratch* scratch,           /* OUT */
+                         double* sq_dists);                 /* OUT (i_end - i_begin,) */
+
+    /* Squared distances of row i to every centroid, times exact_scale^2, into scratch->dists. */
+    void (*sq_dists)(const fastkm_points* points,       /* IN  */
+                     const fastkm_frame* frame,         /* IN  */
+                     const fastkm_centroids* centroids, /* IN  */
+                     int64_t i,                         /* IN  */
+                     fastkm_scratch* scratch);          /* OUT */
+
+    /* k-means++: for each row a mask of the candidates nearer than closest, and each candidate's weighted gain.
+     * The candidates are packed as centroids; closest is in units of exact_scale^2. */
+    void (*propose)(const fastkm_points* points,         /* IN  */
+                    const fastkm_frame* frame,           /* IN  */
+                    const fastkm_centroids* candidates,  /* IN  */
+                    int64_t i_begin, int64_t i_end,      /* IN  */
+                    const double* closest,               /* IN (n,) */
+                    const double* weights,               /* IN (n,) or NULL */
+                    fastkm_scratch* scratch,             /* OUT */
+                    uint32_t* masks,                     /* OUT (n,) */
+                    double* gains);                      /* OUT (k,) */
+
+    /* k-means++: the distances of the rows that the accepted candidate is nearer to. */
+    void (*accept)(const fastkm_points* points,         /* IN  */
+                   const fastkm_frame* frame,           /* IN  */
+                   const fastkm_centroids* candidates,  /* IN  */
+                   int64_t i_begin, int64_t i_end,      /* IN  */
+                   int64_t accepted,                    /* IN  */
+                   const uint32_t* masks,               /* IN (n,) */
+                   fastkm_scratch* scratch,             /* OUT */
+                   double* closest);                    /* INOUT (n,) */
+
+    /* Add the moments of the rows to those given. */
+    void (*describe)(const fastkm_points* points,    /* IN    */
+                     int64_t i_begin, int64_t i_end, /* IN    */
+                     fastkm_scratch* scratch,        /* OUT   */
+                     const fastkm_moments* moments); /* INOUT */
+} fastkm_kernels;
+
+/* The implementations built in, slowest first; NULL past the end. */
+const fastkm_kernels* fastkm_built(int index);
+/* Whether this machine and its operating system run the implementation. */
+int fastkm_is_supported(const fastkm_kernels* kernels);
+
+/* Bytes of one thread's scratch, and the scratch carved out of such memory (aligned to FASTKM_ALIGN). */
+size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k);
+fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k);
+
+/* Centroids from exact sums: shift + sum / count, in float64; rows without points are left as they are. */
+void fastkm_means(const fastkm_sums* sums,          /* IN  */
+                  int64_t d, int64_t j_begin, int64_t j_end, /* IN  */
+                  double* centroids);               /* INOUT (k, d) */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,3 @@
+#include "common.h"
+#include "simd_portable.h"
+#include "body.h"

@@ -1,0 +1,3 @@
+#include "common.h"
+#include "simd_sse2.h"
+#include "body.h"

@@ -1,0 +1,333 @@
+"""The k-means estimator, with scikit-learn's interface."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from ._estimator import CentroidEstimator
+from ._lloyd import Problem
+from ._restarts import run_restarts
+from ._threads import effective_n_threads
+from ._validation import (
+    check_centroids,
+    check_is_finite,
+    check_n_samples,
+    check_points,
+    check_weights,
+)
+from .seeding import make_seed
+
+# scikit-learn's numbers of runs under n_init="auto".
+_N_INIT_OF_CHEAP_SEEDS = 10
+_N_INIT_OF_GOOD_SEEDS = 1
+
+# From a helper of `fit` to the line that called `fit`: the helper, fit, the wrapper of fit.
+_STACKLEVEL_OF_USER = 4
+
+
+class KMeans(CentroidEstimator):
+    """Cluster rows by k-means, exactly and reproducibly.
+
+    Takes the place of ``sklearn.cluster.KMeans``: the same parameters, attributes, methods and
+    messages.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters k.
+    init : {"k-means++", "random"}, callable or array-like of shape (k, d), default="k-means++"
+        Where each run starts. "k-means++" chooses rows by greedy k-means++, "random" different rows
+        at random, both in proportion to the weights. An array gives the centroids. A callable is
+        called as ``init(X, n_clusters, random_state=random_state)`` and returns them; the X it gets
+        is the array given to `fit`, read-only and not centred.
+    n_init : "auto" or int, default="auto"
+        Number of runs, of which the lowest inertia is kept. "auto" makes 10 for "random" and
+        callables and 1 for "k-means++" and arrays.
+    max_iter : int, default=300
+        Most rounds of one run.
+    tol : float, default=1e-4
+        A run stops when the squared shifts of the centroids in a round sum to no more than `tol`
+        times the mean variance of the features; 0 stops by unchanged labels only.
+    verbose : int, default=0
+        Whether to print each round's inertia and why a run stopped.
+    random_state : int, RandomState instance or None, default=None
+        Source of the draws for seeding. They come in scikit-learn's order: the same seed picks the
+        same rows for float64 input.
+    copy_x : bool, default=True
+        Taken for scikit-learn's sake. X is neither copied nor written to, whichever it is.
+    algorithm : {"auto", "lloyd", "elkan"}, default="auto"
+        How distances are saved, not what comes out: all give the same bits. "lloyd" computes every
+        distance; "elkan" and "auto" may skip those that cannot matter. Today all three compute
+        every distance.
+    n_threads : int or None, default=None
+        Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
+        allow. The result does not depend on it.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centroids: float32 if X is float32, else float64.
+    labels_ : ndarray of shape (n_samples,), int32
+        Index of the nearest centroid of each row of X: what ``predict(X)`` returns.
+    inertia_ : float
+        Weighted sum of the squared distances of the rows to their centroids, in the unit of X
+        squared, computed in float64.
+    n_iter_ : int
+        Rounds of the run that was kept.
+    n_features_in_ : int
+        Number of features of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names that are all strings.
+
+    Notes
+    -----
+    Labels are the argmin of the squared distances evaluated in float64, ties to the lowest index,
+    whatever the dtype, the number of threads and the instruction set. Integers, float16 and
+    float32 are read where they stand; a fit takes O(n) memory beside X, and O(n d k) time a round.
+    Lists, data frames and unusual dtypes are converted once, as scikit-learn does.
+
+    References
+    ----------
+    Lloyd (1982), "Least squares quantization in PCM", IEEE Transactions on Information Theory;
+    Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", SODA.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastkm import KMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (scikit-learn's machinery)
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"auto", "lloyd", "elkan"})],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: int | Literal["auto"] = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        copy_x: bool = True,
+        algorithm: Literal["auto", "lloyd", "elkan"] = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows to cluster; read in place and left as it is.
+        y : ignored
+            For scikit-learn's pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, none negative and not all zero; None weighs each 1. Seeding uses
+            the weights unless `init` is an array or a callable.
+
+        Returns
+        -------
+        self : KMeans
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If X, the weights or a parameter are not what they must be, before any work.
+        TypeError
+            If X is sparse.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If fewer clusters than `n_clusters` have rows: X has fewer distinct rows.
+        RuntimeWarning
+            If several runs from one array are asked for, or "elkan" for one cluster.
+        """
+        points = check_points(X, self)
+        check_n_samples(len(points), self.n_clusters)
+        weights = check_weights(sample_weight, points)
+        init = self.init
+        if not (isinstance(init, str) or callable(init)):
+            init = check_centroids(init, self.n_clusters, points.shape[1])
+        n_init = self._resolve_n_init()
+        self._warn_if_elkan_for_one()
+        random_state = check_random_state(self.random_state)
+
+        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        check_is_finite(problem.is_finite, points, self)
+        best = run_restarts(
+            problem,
+            make_seed(init, points, problem, self.n_clusters, random_state),
+            n_init,
+            max_iter=self.max_iter,
+            tol=self.tol * float(np.mean(problem.variance)) if self.tol > 0 else 0.0,
+            verbose=bool(self.verbose),
+            centroid_dtype=np.float32 if points.dtype == np.float32 else np.float64,
+        )
+        self._warn_if_fewer_clusters(best.labels)
+
+        self.cluster_centers_ = best.centroids
+        self._n_features_out = len(best.centroids)
+        self.labels_ = best.labels
+        self.inertia_ = float(best.inertia)
+        self.n_iter_ = int(best.n_iter)
+        return self
+
+    def _resolve_n_init(self) -> int:
+        is_array = not (isinstance(self.init, str) or callable(self.init))
+        if self.n_init == "auto":
+            is_good = is_array or (isinstance(self.init, str) and self.init == "k-means++")
+            return _N_INIT_OF_GOOD_SEEDS if is_good else _N_INIT_OF_CHEAP_SEEDS
+        if is_array and self.n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=_STACKLEVEL_OF_USER,
+            )
+            return 1
+        return int(self.n_init)
+
+    def _warn_if_elkan_for_one(self) -> None:
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=_STACKLEVEL_OF_USER,
+            )
+
+    def _warn_if_fewer_clusters(self, labels: npt.NDArray[np.int32]) -> None:
+        n_distinct = np.count_nonzero(np.bincount(labels))
+        if n_distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=_STACKLEVEL_OF_USER,
+            )
+
+
+@validate_params(  # type: ignore[untyped-decorator]
+    {
+        "X": ["array-like", "sparse matrix"],
+        "sample_weight": ["array-like", None],
+        "return_n_iter": [bool],
+    },
+    prefer_skip_nested_validation=False,
+)
+def k_means(
+    X: npt.ArrayLike,
+    n_clusters: int,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    init: Any = "k-means++",
+    n_init: int | Literal["auto"] = "auto",
+    max_iter: int = 300,
+    verbose: int = False,
+    tol: float = 1e-4,
+    random_state: int | np.random.RandomState | None = None,
+    copy_x: bool = True,
+    algorithm: Literal["auto", "lloyd", "elkan"] = "auto",
+    return_n_iter: bool = False,
+    n_threads: int | None = None,
+) -> tuple[Any, ...]:
+    """Cluster rows by k-means: `KMeans` as a function.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        The rows to cluster.
+    n_clusters : int
+        Number of clusters.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row; None weighs each 1.
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm, n_threads
+        As `KMeans` takes them.
+    return_n_iter : bool, default=False
+        Whether to return the number of rounds too.
+
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features)
+        ``cluster_centers_``.
+    label : ndarray of shape (n_samples,), int32
+        ``labels_``.
+    inertia : float
+        ``inertia_``, in the unit of X squared.
+    best_n_iter : int
+        ``n_iter_``; only with `return_n_iter`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `KMeans.fit` raises them.
+
+    Examples
+    --------
+    >>> from fastkm import k_means
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> centroid, label, inertia = k_means(X, n_clusters=2, random_state=0)
+    >>> label
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> inertia
+    16.0
+    """
+    kmeans = KMeans(
+        n_clusters=n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        verbose=verbose,
+        tol=tol,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+        n_threads=n_threads,
+    ).fit(X, sample_weight=sample_weight)
+    results = (kmeans.cluster_centers_, kmeans.labels_, kmeans.inertia_)
+    return (*results, kmeans.n_iter_) if return_n_iter else results

@@ -1,0 +1,206 @@
+"""Choose where a run starts: greedy k-means++, random rows, the user's array or callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_array
+
+from ._core import Seeder
+from ._lloyd import Problem
+from ._threads import effective_n_threads
+from ._validation import (
+    check_centroids,
+    check_is_finite,
+    check_n_samples,
+    check_points,
+    check_weights,
+)
+
+
+@validate_params(  # type: ignore[untyped-decorator]
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def kmeans_plusplus(
+    X: npt.ArrayLike,
+    n_clusters: int,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    x_squared_norms: npt.ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    n_local_trials: int | None = None,
+    n_threads: int | None = None,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Choose rows of X as seeds by greedy k-means++.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        The rows to choose from; read in place, as `KMeans` reads it.
+    n_clusters : int
+        Number of seeds.
+    sample_weight : array-like of shape (n,), default=None
+        Weight of each row; None weighs each 1. A row of weight 0 is not chosen.
+    x_squared_norms : array-like of shape (n,), default=None
+        Taken, checked and not needed, for callers of scikit-learn's function: distances are
+        computed from the differences.
+    random_state : int, RandomState instance or None, default=None
+        Source of the draws.
+    n_local_trials : int, default=None
+        Candidates drawn for each seed after the first, of which the one that lowers the potential
+        most is taken. None draws ``2 + log(n_clusters)``.
+    n_threads : int, default=None
+        Number of threads; None takes as many as this process may use. The result does not depend
+        on it.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, d), X's dtype
+        The chosen rows.
+    indices : ndarray of shape (n_clusters,), int64
+        Where they stand in X.
+
+    Raises
+    ------
+    ValueError
+        If X has fewer rows than `n_clusters`, or any argument is not what it must be.
+    TypeError
+        If X is sparse.
+
+    Notes
+    -----
+    Costs O(n d n_clusters n_local_trials) time and O(n) memory. Draws come in scikit-learn's order,
+    so that the same `random_state` picks the rows that ``sklearn.cluster.kmeans_plusplus`` picks
+    for float64 input, unless rounding decides between two.
+
+    References
+    ----------
+    Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", SODA; the
+    greedy variant of its section on further work.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastkm import kmeans_plusplus
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centers, indices = kmeans_plusplus(X, n_clusters=2, random_state=0)
+    >>> centers
+    array([[10,  2],
+           [ 1,  0]])
+    >>> indices
+    array([3, 2])
+    """
+    points = check_points(X)
+    weights = check_weights(sample_weight, points)
+    check_n_samples(len(points), n_clusters)
+    if x_squared_norms is not None:
+        norms = check_array(x_squared_norms, dtype=np.float64, ensure_2d=False)
+        if len(norms) != len(points):
+            raise ValueError(
+                f"The length of x_squared_norms {len(norms)} should "
+                f"be equal to the length of n_samples {len(points)}."
+            )
+    problem = Problem(points, weights, n_threads=effective_n_threads(n_threads))
+    check_is_finite(problem.is_finite, points)
+    rows = pick_plusplus_rows(problem, n_clusters, check_random_state(random_state), n_local_trials)
+    return points[rows], rows
+
+
+def make_seed(
+    init: Any,
+    points: npt.NDArray[Any],
+    problem: Problem,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+) -> Callable[[], npt.NDArray[np.float64]]:
+    """Return the function that draws the next run's first centroids.
+
+    Parameters
+    ----------
+    init : {"k-means++", "random"}, callable or ndarray of shape (k, d)
+        As `KMeans` takes it; an array is checked already.
+    points : ndarray of shape (n, d)
+        The rows. A callable gets a view that it cannot write to.
+    problem : Problem
+        The same rows, measured.
+    n_clusters : int
+        k, at most n.
+    random_state : RandomState
+        Advanced by each call as scikit-learn's k-means advances it.
+
+    Returns
+    -------
+    seed : callable
+        Takes nothing, returns centroids of shape (k, d), float64, that the caller may write to.
+    """
+    if isinstance(init, str):
+        pick = {"k-means++": pick_plusplus_rows, "random": pick_random_rows}[init]
+        return lambda: points[pick(problem, n_clusters, random_state)].astype(np.float64)
+    if callable(init):
+        locked = points.view()
+        locked.flags.writeable = False
+        return lambda: check_centroids(
+            init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
+        )
+    return lambda: np.array(init, dtype=np.float64)
+
+
+def pick_plusplus_rows(
+    problem: Problem,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """Pick `n_clusters` rows by greedy k-means++; see `kmeans_plusplus`."""
+    if n_local_trials is None:
+        n_local_trials = 2 + int(np.log(n_clusters))
+    seeder = Seeder(problem.points, problem.sample_weight, problem.n_threads)
+    rows = np.empty(n_clusters, dtype=np.int64)
+    rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
+    potential = seeder.start(int(rows[0]))
+    for j in range(1, n_clusters):
+        thresholds = random_state.uniform(size=n_local_trials) * potential
+        candidates = seeder.draw(thresholds)
+        if potential == 0:
+            # Every row that weighs anything is a seed already. Any of them will do, but row 0,
+            # where a threshold of 0 points, may weigh nothing and lie elsewhere.
+            candidates[:] = _first_weighty_row(problem)
+        potentials = seeder.propose(candidates)
+        best = int(np.argmin(potentials))
+        potential = seeder.accept(best)
+        rows[j] = candidates[best]
+    return rows
+
+
+def pick_random_rows(
+    problem: Problem, n_clusters: int, random_state: np.random.RandomState
+) -> npt.NDArray[np.int64]:
+    """Pick `n_clusters` different rows, each with a chance in proportion to its weight."""
+    return random_state.choice(problem.n, size=n_clusters, replace=False, p=_probabilities(problem))
+
+
+def _probabilities(problem: Problem) -> npt.NDArray[np.float64]:
+    weights = problem.sample_weight
+    if weights is None:
+        return np.full(problem.n, 1 / problem.n)
+    return np.asarray(weights / weights.sum())
+
+
+def _first_weighty_row(problem: Problem) -> int:
+    weights = problem.sample_weight
+    return 0 if weights is None else int(np.argmax(weights > 0))

@@ -1,0 +1,116 @@
+"""Build the extension: one table of instruction sets, the OpenMP flags, and nothing else."""
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+
+IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
+IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
+KERNELS = Path("fastkm") / "kernels"
+HEADERS = sorted(str(path) for path in KERNELS.glob("*.h"))
+
+# (name, flags of GCC and Clang, flags of MSVC); each becomes a static library of its own, so that no code built for
+# one instruction set can be linked into another. The portable kernels hold what the rest shares.
+X86_ISAS = [
+    ("sse2", [], []),
+    ("avx2", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
+    (
+        "avx512",
+        ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mf16c",
+         "-mprefer-vector-width=512"],
+        ["/arch:AVX512"],
+    ),
+]  # fmt: skip
+ISAS = [("portable", [], []), *(X86_ISAS if IS_X86_64 else [])]
+
+# Without contraction a * b + c rounds twice on every machine, so float64 results agree bit for bit.
+UNIX_FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+MSVC_FLAGS = ["/O2", "/std:c11", "/fp:precise"]
+OPENMP_FLAGS = {"win32": (["/openmp"], []), "darwin": (["-Xpreprocessor", "-fopenmp"], ["-lomp"])}
+OPENMP_COMPILE, OPENMP_LINK = OPENMP_FLAGS.get(sys.platform, (["-fopenmp"], ["-fopenmp"]))
+
+
+def kernel_library(name, unix_flags, msvc_flags):
+    """Describe the static library of one instruction set, for setuptools' build_clib."""
+    sources = [str(KERNELS / f"kernels_{name}.c")]
+    if name == "portable":
+        sources.append(str(KERNELS / "dispatch.c"))
+    flags = MSVC_FLAGS + msvc_flags if IS_MSVC else UNIX_FLAGS + unix_flags
+    return (
+        f"fastkm_{name}",
+        {"sources": sources, "cflags": flags, "obj_deps": {source: HEADERS for source in sources}},
+    )
+
+
+class BuildExt(build_ext):
+    """Link OpenMP where the compiler has it; build single-threaded where it does not."""
+
+    def build_extensions(self):
+        """Add the OpenMP flags if a small program compiles and links with them."""
+        if os.environ.get("FASTKM_OPENMP", "1") != "0" and self.has_openmp():
+            for extension in self.extensions:
+                extension.extra_compile_args += OPENMP_COMPILE
+                extension.extra_link_args += OPENMP_LINK
+        else:
+            print("fastkm: no OpenMP, building single-threaded", file=sys.stderr)
+        super().build_extensions()
+
+    def has_openmp(self):
+        """Try the flags on a program that starts a parallel region."""
+        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "openmp.c"
+            source.write_text(program)
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=OPENMP_COMPILE
+                )
+                self.compiler.link_executable(
+                    objects, "openmp", output_dir=folder, extra_postargs=OPENMP_LINK
+                )
+            except Exception:  # distutils' compile and link errors differ between compilers
+                return False
+        return True
+
+
+class BuildClib(build_clib):
+    """Static libraries that a shared object can hold, for any set of CFLAGS."""
+
+    def build_libraries(self, libraries):
+        """Ask for position-independent code where the platform distinguishes it."""
+        if self.compiler.compiler_type == "unix":
+            for _, build_info in libraries:
+                build_info["cflags"] = ["-fPIC", *build_info["cflags"]]
+        super().build_libraries(libraries)
+
+
+setup(
+    libraries=[kernel_library(*isa) for isa in ISAS],
+    ext_modules=cythonize(
+        Extension(
+            "fastkm._core",
+            ["fastkm/_core.pyx"],
+            include_dirs=[str(KERNELS)],
+            depends=HEADERS,
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            py_limited_api=True,
+            extra_compile_args=["/O2"] if IS_MSVC else ["-O2"],
+        ),
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt, "build_clib": BuildClib},
+)

@@ -1,0 +1,127 @@
+"""The map in fastkm's docstring is true, and importing fastkm does nothing else."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastkm
+
+PACKAGE = Path(fastkm.__file__).parent
+# Beside the layers: the package itself, which only gathers names, and a constant.
+OUTSIDE_THE_MAP = {"__init__", "_version"}
+
+
+def _map():
+    """Return module -> layer, and layer -> the layers it may import from, as the table says."""
+    rules = [
+        i for i, line in enumerate(fastkm.__doc__.splitlines()) if set(line.strip()) == {"=", " "}
+    ]
+    lines = fastkm.__doc__.splitlines()
+    layer_of, imports_of = {}, {}
+    bars = lines[rules[0]].split("  ")
+    widths = [len(bar) for bar in bars]
+    for line in lines[rules[1] + 1 : rules[2]]:
+        layer = line[: widths[0]].strip()
+        modules = line[widths[0] + 2 : widths[0] + 2 + widths[1]].strip()
+        below = line[widths[0] + widths[1] + 4 :].strip()
+        layer_of.update(dict.fromkeys(modules.split(", "), layer))
+        imports_of[layer] = set() if below == "nothing" else set(below.split(", "))
+    return layer_of, imports_of
+
+
+def _modules():
+    """Return (top-level name, source) of each module of the package."""
+    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyx")]):
+        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py").removesuffix(".pyx")
+        if name not in OUTSIDE_THE_MAP:
+            yield name, path
+
+
+def _imported(path):
+    """Return the top-level names inside fastkm that a source imports, anywhere in it."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            dotted = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level in (0, depth):
+            module = node.module or ""
+            base = module if node.level == 0 else f"fastkm.{module}".rstrip(".")
+            dotted = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        parts = [name.split(".") for name in dotted]
+        names |= {part[1] if len(part) > 1 else "" for part in parts if part[0] == "fastkm"}
+    return names
+
+
+LAYER_OF, IMPORTS_OF = _map()
+PYTHON_MODULES = [(name, path) for name, path in _modules() if path.suffix == ".py"]
+
+
+def test_map_has_rows():
+    assert len(IMPORTS_OF) >= 4
+    assert LAYER_OF["kmeans"] == "estimators"
+    assert IMPORTS_OF["compiled"] == set()
+
+
+def test_every_module_is_on_the_map_and_the_map_names_no_other():
+    assert {name for name, _ in _modules()} == set(LAYER_OF)
+
+
+def test_map_runs_downwards():
+    order = list(IMPORTS_OF)
+    for layer, below in IMPORTS_OF.items():
+        assert below <= set(order[order.index(layer) + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), PYTHON_MODULES, ids=[str(p.relative_to(PACKAGE)) for _, p in PYTHON_MODULES]
+)
+def test_imports_are_those_of_the_map(name, path):
+    # "" is the package itself: the commands, at the top, may import it as any user does.
+    allowed = {m for m, layer in LAYER_OF.items() if layer in IMPORTS_OF[LAYER_OF[name]]}
+    allowed |= {m for m, layer in LAYER_OF.items() if layer == LAYER_OF[name]} | {"_version"}
+    if LAYER_OF[name] == "commands":
+        allowed |= {"", *fastkm.__all__}
+    assert _imported(path) <= allowed
+
+
+def test_no_private_part_of_scikit_learns_k_means_is_imported():
+    for _, path in PYTHON_MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
+                assert not node.module.startswith("sklearn.cluster._")
+                if node.module == "sklearn.cluster":
+                    assert not any(alias.name.startswith("_") for alias in node.names)
+
+
+def test_importing_fastkm_loads_no_plots_and_leaves_the_process_alone():
+    code = """
+import os, sys, threading
+import sklearn.base, sklearn.utils.validation
+from threadpoolctl import threadpool_info
+before, pools = dict(os.environ), threadpool_info()
+import fastkm
+assert dict(os.environ) == before
+print(sorted({"matplotlib", "plotly"} & set(sys.modules)))
+after = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+assert all(after[pool["filepath"]] == pool["num_threads"] for pool in pools)
+assert threading.active_count() == 1
+"""
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_names_are_there():
+    assert fastkm.__all__ == ["KMeans", "k_means", "kmeans_plusplus", "__version__"]
+    for name in fastkm.__all__:
+        assert hasattr(fastkm, name)

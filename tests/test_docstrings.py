@@ -1,0 +1,42 @@
+"""Every public object says what it does and shows it, and the examples run."""
+
+import doctest
+import inspect
+
+import pytest
+
+import fastkm
+
+PUBLIC = [name for name in fastkm.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_examples_print_what_they_say(name):
+    examples = doctest.DocTestFinder(recurse=False).find(
+        inspect.unwrap(getattr(fastkm, name)), name, globs={}
+    )
+    runner = doctest.DocTestRunner()
+    n_run = sum(runner.run(example).attempted for example in examples)
+    assert n_run > 0
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_parameter_is_documented(name):
+    public = getattr(fastkm, name)
+    documented = set()
+    for line in inspect.getdoc(public).splitlines():
+        if not line.startswith(" ") and " : " in line:
+            documented.update(line.partition(" : ")[0].split(", "))
+        elif ", " in line and not line.startswith(" "):
+            documented.update(line.split(", "))
+    assert set(inspect.signature(public).parameters) <= documented
+
+
+@pytest.mark.parametrize(
+    "name", ["fit", "fit_predict", "fit_transform", "predict", "transform", "score"]
+)
+def test_methods_have_docstrings_of_their_own(name):
+    doc = inspect.getdoc(getattr(fastkm.KMeans, name))
+    assert "Parameters\n----------" in doc
+    assert "Returns\n-------" in doc

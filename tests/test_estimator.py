@@ -1,0 +1,153 @@
+"""KMeans as an estimator: scikit-learn's contract and its clients."""
+
+import inspect
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.cluster
+from sklearn import config_context
+from sklearn.base import clone, is_clusterer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastkm import KMeans
+
+
+def _declared_failures(estimator):
+    # scikit-learn declares the same for its own KMeans: rows repeated and rows weighted use the
+    # random draws of the seeding differently.
+    return {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "sample_weight is not equivalent to removing/repeating samples."
+        )
+    }
+
+
+@parametrize_with_checks(
+    [KMeans(n_init=2, n_clusters=2, max_iter=5)], expected_failed_checks=_declared_failures
+)
+def test_estimator_contract(estimator, check):
+    check(estimator)
+
+
+def test_parameters_are_scikit_learns_and_n_threads():
+    ours = inspect.signature(KMeans).parameters
+    theirs = inspect.signature(sklearn.cluster.KMeans).parameters
+    assert list(ours) == [*theirs, "n_threads"]
+    assert [p.kind for p in ours.values()][: len(theirs)] == [p.kind for p in theirs.values()]
+    differing = [name for name in theirs if ours[name].default != theirs[name].default]
+    assert differing == ["algorithm"]  # "auto" here
+
+
+@pytest.mark.parametrize(
+    "method", ["fit", "fit_predict", "fit_transform", "predict", "transform", "score"]
+)
+def test_methods_take_scikit_learns_arguments(method):
+    ours = inspect.signature(getattr(KMeans, method)).parameters
+    theirs = inspect.signature(getattr(sklearn.cluster.KMeans, method)).parameters
+    assert list(ours) == list(theirs)
+
+
+def test_fitted_attributes_are_scikit_learns(blobs):
+    ours = KMeans(3, random_state=0).fit(blobs)
+    theirs = sklearn.cluster.KMeans(3, random_state=0).fit(blobs)
+
+    def public(estimator):
+        return {name for name in vars(estimator) if name.endswith("_")}
+
+    assert public(ours) == public(theirs)
+
+
+def test_tags_say_what_scikit_learns_say_but_sparse():
+    ours, theirs = KMeans().__sklearn_tags__(), sklearn.cluster.KMeans().__sklearn_tags__()
+    assert theirs.input_tags.sparse
+    theirs.input_tags.sparse = False
+    assert ours == theirs
+    assert is_clusterer(KMeans())
+
+
+def test_clone_and_params(blobs):
+    kmeans = KMeans(4, init=blobs[:4], algorithm="elkan", n_threads=2).fit(blobs)
+    copy = clone(kmeans)
+    assert not hasattr(copy, "labels_")
+    assert copy.get_params().keys() == kmeans.get_params().keys()
+    assert np.array_equal(copy.fit(blobs).cluster_centers_, kmeans.cluster_centers_)
+
+
+def test_pickle_predicts_the_same(blobs):
+    kmeans = KMeans(4, random_state=0).fit(blobs)
+    copy = pickle.loads(pickle.dumps(kmeans))
+    assert np.array_equal(copy.predict(blobs), kmeans.labels_)
+    assert copy.score(blobs) == kmeans.score(blobs)
+
+
+def test_fit_predict_and_fit_transform(blobs):
+    kmeans = KMeans(4, random_state=0)
+    labels = kmeans.fit_predict(blobs)
+    assert labels is kmeans.labels_
+    distances = clone(kmeans).fit_transform(blobs)
+    assert np.array_equal(distances, kmeans.transform(blobs))
+
+
+def test_weights_reach_fit_predict_and_fit_transform(blobs, rng):
+    weights = rng.uniform(0, 5, size=len(blobs))
+    kmeans = KMeans(9, random_state=0).fit(blobs, sample_weight=weights)
+    again = KMeans(9, random_state=0)
+    assert np.array_equal(again.fit_predict(blobs, sample_weight=weights), kmeans.labels_)
+    distances = again.fit_transform(blobs, sample_weight=weights)
+    assert np.array_equal(distances, kmeans.transform(blobs))
+
+
+def test_pandas_in_and_out(blobs):
+    frame = pd.DataFrame(blobs, columns=list("abcde"))
+    kmeans = KMeans(3, random_state=0).set_output(transform="pandas").fit(frame)
+    assert kmeans.feature_names_in_.tolist() == list("abcde")
+    assert kmeans.get_feature_names_out().tolist() == ["kmeans0", "kmeans1", "kmeans2"]
+    out = kmeans.transform(frame)
+    assert out.columns.tolist() == ["kmeans0", "kmeans1", "kmeans2"]
+    assert out.equals(clone(kmeans).set_output(transform="pandas").fit_transform(frame))
+    expected = KMeans(3, random_state=0).fit(blobs)
+    assert np.array_equal(out.to_numpy(), expected.transform(blobs))
+    assert np.array_equal(kmeans.cluster_centers_, expected.cluster_centers_)
+
+
+def test_wrong_feature_names_raise_scikit_learns_error(blobs, outcome):
+    frame = pd.DataFrame(blobs, columns=list("abcde"))
+    other = frame.rename(columns={"a": "z"})
+    ours = outcome(KMeans(3).fit(frame).predict, other)
+    theirs = outcome(sklearn.cluster.KMeans(3).fit(frame).predict, other)
+    assert ours[0] is not None
+    assert ours == theirs
+
+
+def test_sample_weight_is_routed(blobs):
+    weights = np.linspace(0, 1, len(blobs))
+    with config_context(enable_metadata_routing=True):
+        kmeans = KMeans(3, random_state=0).set_fit_request(sample_weight=True)
+        kmeans.set_score_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), kmeans)
+        pipeline.fit(blobs, sample_weight=weights)
+    expected = KMeans(3, random_state=0)
+    expected.fit(StandardScaler().fit_transform(blobs), sample_weight=weights)
+    assert np.array_equal(pipeline[-1].cluster_centers_, expected.cluster_centers_)
+
+
+def test_grid_search_chooses_as_with_scikit_learn(blobs):
+    grid = {"n_clusters": [2, 4, 8]}
+    ours = GridSearchCV(KMeans(random_state=0), grid, cv=3).fit(blobs)
+    theirs = GridSearchCV(sklearn.cluster.KMeans(random_state=0), grid, cv=3).fit(blobs)
+    np.testing.assert_allclose(
+        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=1e-12
+    )
+    assert ours.best_params_ == theirs.best_params_
+
+
+def test_memory_mapped_centres_predict(blobs, tmp_path):
+    kmeans = KMeans(4, random_state=0).fit(blobs)
+    np.save(tmp_path / "centres.npy", kmeans.cluster_centers_)
+    kmeans.cluster_centers_ = np.load(tmp_path / "centres.npy", mmap_mode="r")
+    assert np.array_equal(kmeans.predict(blobs), kmeans.labels_)
