@@ -1,0 +1,14 @@
+"""Benchmarks of fastkm against other k-means packages: ``python -m benchmarks --help``.
+
+    __main__    the command line
+    measure     one workload: quality first, memory, then paired turns
+    workloads   what is clustered: real and generated points, start rows, rounds
+    peers       who clusters: one fit function per package, and its environment
+    worker      the process a peer runs in
+    reference   the float64 NumPy oracle that says which inertia is right
+    figures     the figures asked of fastkm, checked by --check
+    report      Markdown tables, JSON, README's block
+    machine     CPU, system, versions, commit: what a number means nothing without
+
+Imports run downwards. Only a worker's process imports the packages under test.
+"""
