@@ -9,7 +9,6 @@ from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -70,7 +69,6 @@ cdef extern from "kernels.h" nogil:
         double* sum_sq
         double* min
         double* max
-        double* nonfinite
 
     ctypedef struct fastkm_kernels:
         const char* isa
@@ -356,14 +354,14 @@ cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) exc
 
 def describe(Points points, const double[::1] origin, double[:, :, ::1] moments,
              int64_t start, int64_t stop, int n_threads, str isa):
-    """Write the moments of segments [start, stop) of the rows into moments (n_segments, 5, d).
+    """Write the moments of segments [start, stop) of the rows into moments (n_segments, 4, d).
 
-    Row s holds segment s's sum and sum of squares of x - origin, minimum, maximum, and 0 or, where a value was not
-    finite, NaN. Segments are equal shares of the rows, so the result does not depend on n_threads.
+    Row s holds segment s's sum and sum of squares of x - origin, minimum and maximum; a value that is not finite leaves
+    a sum that is not. Segments are equal shares of the rows, so the result does not depend on n_threads.
     """
     cdef int64_t n_segments = moments.shape[0], n = points.n, d = points.d, s
-    if origin.shape[0] != d or moments.shape[1] != 5 or moments.shape[2] != d:
-        raise ValueError("origin must have shape (d,) and moments (n_segments, 5, d).")
+    if origin.shape[0] != d or moments.shape[1] != 4 or moments.shape[2] != d:
+        raise ValueError("origin must have shape (d,) and moments (n_segments, 4, d).")
     if start < 0 or stop > n_segments or start > stop:
         raise ValueError(f"segments {start} to {stop} are outside 0 to {n_segments}.")
     cdef _Crew crew = _Crew(points, 1, n_threads, isa)
@@ -379,18 +377,13 @@ def describe(Points points, const double[::1] origin, double[:, :, ::1] moments,
 
 cdef void _describe_segment(_Crew crew, const double[::1] origin, double[:, :, ::1] moments,
                             int64_t s, int t) noexcept nogil:
-    cdef int64_t n = crew.points.n, n_segments = moments.shape[0], f
+    cdef int64_t n = crew.points.n, n_segments = moments.shape[0]
     cdef fastkm_moments target
-    for f in range(crew.points.d):
-        moments[s, 0, f] = moments[s, 1, f] = moments[s, 4, f] = 0
-        moments[s, 2, f] = INFINITY
-        moments[s, 3, f] = -INFINITY
     target.origin = &origin[0]
     target.sum = &moments[s, 0, 0]
     target.sum_sq = &moments[s, 1, 0]
     target.min = &moments[s, 2, 0]
     target.max = &moments[s, 3, 0]
-    target.nonfinite = &moments[s, 4, 0]
     crew.kernels.describe(&crew.points.points, n * s // n_segments, n * (s + 1) // n_segments,
                           &crew.scratches[t], &target)
 

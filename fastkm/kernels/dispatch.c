@@ -98,8 +98,14 @@ static size_t dists_bytes(int64_t k) {
     return (size_t)((k + FASTKM_EXACT_LANES - 1) / FASTKM_EXACT_LANES) * FASTKM_EXACT_LANES * sizeof(double);
 }
 
+/* Rows, an origin and four moments, each as wide as the rows that describe lays side by side. */
+static size_t moments_bytes(int64_t d) {
+    return (size_t)FASTKM_MAX(d, FASTKM_ROWS_BESIDE * FASTKM_ROWS_BESIDE) * (FASTKM_MOMENT_ROWS + 5) * sizeof(double);
+}
+
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {
-    return aligned(panels_bytes(kernels, d)) + 3 * aligned((size_t)d * 8) + aligned(dists_bytes(k));
+    return aligned(panels_bytes(kernels, d)) + 3 * aligned((size_t)d * 8) + aligned(moments_bytes(d)) +
+           aligned(dists_bytes(k));
 }
 
 fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d) {
@@ -108,6 +114,7 @@ fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, in
     scratch.panels = (float*)memory;
     scratch.row = (double*)(memory + aligned(panels_bytes(kernels, d)));
     scratch.limbs = (uint64_t*)((char*)scratch.row + row);
-    scratch.dists = (double*)((char*)scratch.limbs + 2 * row);
+    scratch.rows = (double*)((char*)scratch.limbs + 2 * row);
+    scratch.dists = (double*)((char*)scratch.rows + aligned(moments_bytes(d)));
     return scratch;
 }

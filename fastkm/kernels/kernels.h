@@ -17,6 +17,9 @@
 #define FASTKM_EXACT_LANES 8
 /* Candidates that one proposal of k-means++ can hold: a bit each. */
 #define FASTKM_MAX_CANDIDATES 32
+/* Rows that describe takes at a time, and the rows that it lays side by side where there are fewer features. */
+#define FASTKM_MOMENT_ROWS 4
+#define FASTKM_ROWS_BESIDE 8
 /* Alignment in bytes of every buffer that a kernel reads or writes with vectors. */
 #define FASTKM_ALIGN 64
 /* A block's panels stay in the second-level cache. */
@@ -73,6 +76,7 @@ typedef struct {
 typedef struct {
     float* panels; /* (panels, d, panel rows): a block of points, centred, features first */
     double* row;   /* (d,) one row in float64 */
+    double* rows;  /* rows and running moments of describe */
     uint64_t* limbs; /* (2, d) one row in fixed point */
     double* dists; /* (k rounded up to 8,) */
 } fastkm_scratch;
@@ -96,14 +100,13 @@ typedef struct {
     int64_t j_begin, j_end; /* only these centroids' sums are written */
 } fastkm_weighted_sums;
 
-/* Moments of the columns of a range of rows; all arrays (d,) and INOUT. */
+/* Moments of the columns of a range of rows; all arrays (d,), and OUT but the origin. NaN shows in the sum alone. */
 typedef struct {
     const double* origin; /* (d,) a point near the data */
     double* sum;          /* of x - origin */
     double* sum_sq;       /* of (x - origin)^2 */
     double* min;
     double* max;
-    double* nonfinite; /* 0, or NaN once a value was NaN or infinite */
 } fastkm_moments;
 
 typedef struct {
@@ -185,11 +188,11 @@ typedef struct {
                    fastkm_scratch* scratch,             /* OUT */
                    double* closest);                    /* INOUT (n,) */
 
-    /* Add the moments of the rows to those given. */
+    /* The moments of some rows. */
     void (*describe)(const fastkm_points* points,    /* IN    */
                      int64_t i_begin, int64_t i_end, /* IN    */
                      fastkm_scratch* scratch,        /* OUT   */
-                     const fastkm_moments* moments); /* INOUT */
+                     const fastkm_moments* moments); /* OUT   */
 } fastkm_kernels;
 
 /* The implementations built in, slowest first; NULL past the end. */

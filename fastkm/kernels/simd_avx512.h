@@ -61,5 +61,7 @@ static FASTKM_INLINE void vd_store(double* p, vd a) { _mm512_storeu_pd(p, a); }
 static FASTKM_INLINE vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
 static FASTKM_INLINE vd vd_sub(vd a, vd b) { return _mm512_sub_pd(a, b); }
 static FASTKM_INLINE vd vd_mul(vd a, vd b) { return _mm512_mul_pd(a, b); }
+static FASTKM_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }
+static FASTKM_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
 
 #include "simd_x86_flush.h"
