@@ -51,9 +51,10 @@ cdef extern from "kernels.h" nogil:
         double* dists
 
     ctypedef struct fastkm_sums:
-        const double* shift
         const double* scale
+        double low_scale
         uint64_t* sums
+        uint64_t* low_sums
         int64_t* counts
         int64_t j_begin, j_end
 
@@ -79,6 +80,7 @@ cdef extern from "kernels.h" nogil:
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
         int64_t (*accumulate)(const fastkm_points*, int64_t, int64_t, const int32_t*,
                               const int32_t*, fastkm_scratch*, const fastkm_sums*) noexcept nogil
+        void (*means)(const fastkm_sums*, int64_t, int64_t, int64_t, double*) noexcept nogil
         void (*accumulate_weighted)(const fastkm_points*, int64_t, int64_t, const int32_t*,
                                     const double*, fastkm_scratch*, const fastkm_weighted_sums*) noexcept nogil
         void (*own_sq_dists)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -96,10 +98,7 @@ cdef extern from "kernels.h" nogil:
     const fastkm_kernels* fastkm_built(int index)
     bint fastkm_is_supported(const fastkm_kernels* kernels)
     size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k)
-    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d,
-                                     int64_t k)
-    void fastkm_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
-                      double* centroids)
+    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d)
 
 cdef extern from *:
     """
@@ -326,12 +325,12 @@ cdef class _Crew:
         self.scratches = <fastkm_scratch*>self.scratch_table.start
         for t in range(self.n_threads):
             self.scratches[t] = fastkm_scratch_in(
-                self.scratch_memory.start + t * n_bytes, self.kernels, points.d, k
+                self.scratch_memory.start + t * n_bytes, self.kernels, points.d
             )
 
     cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
         """Threads worth waking for so many tasks and, in all, so many multiplications."""
-        cdef double most = work / 2.5e5 + 1
+        cdef double most = work / 2e6 + 1
         cdef int n_threads = self.n_threads
         if n_threads > n_tasks:
             n_threads = <int>n_tasks
@@ -464,67 +463,55 @@ cdef enum:
 cdef class Sums:
     """Exact sums and counts of the points of each label, kept up to date as labels change."""
     cdef fastkm_sums sums
-    cdef const double[::1] shift
     cdef const double[::1] scale
     cdef _Memory memory
-    cdef _Memory counts_memory
     cdef _Memory private_memory
     cdef int64_t k, d
-    cdef size_t private_bytes
+    cdef size_t n_bytes
     cdef int n_threads
     cdef bint is_private
 
-    def __cinit__(self, int64_t k, const double[::1] shift, const double[::1] scale, int n_threads):
+    def __cinit__(self, int64_t k, const double[::1] scale, double low_scale, int n_threads):
         self.k = k
-        self.d = shift.shape[0]
-        if scale.shape[0] != self.d or k < 1:
-            raise ValueError("shift and scale must have shape (d,), and k be at least 1.")
-        self.shift = shift
+        self.d = scale.shape[0]
         self.scale = scale
         self.n_threads = n_threads
+        self.n_bytes = _size(2 * k, self.d + 1, sizeof(uint64_t))
+        self.n_bytes = (self.n_bytes + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
         self.memory = _Memory()
-        self.memory.allocate(_size(k, self.d, sizeof(uint64_t)), zero=True)
-        self.counts_memory = _Memory()
-        self.counts_memory.allocate(_size(k, 1, sizeof(int64_t)), zero=True)
-        self.sums.shift = &shift[0]
-        self.sums.scale = &scale[0]
-        self.sums.sums = <uint64_t*>self.memory.start
-        self.sums.counts = <int64_t*>self.counts_memory.start
-        self.sums.j_begin = 0
-        self.sums.j_end = k
-        cdef size_t n_bytes = _size(k, self.d + 1, sizeof(uint64_t))
-        self.private_bytes = (n_bytes + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
-        self.is_private = n_threads == 1 or self.private_bytes <= PRIVATE_SUMS_BYTES
+        self.memory.allocate(self.n_bytes, zero=True)
+        self.is_private = n_threads == 1 or self.n_bytes <= PRIVATE_SUMS_BYTES
         if n_threads > 1 and self.is_private:
             self.private_memory = _Memory()
-            self.private_memory.allocate(self.private_bytes * n_threads)
+            self.private_memory.allocate(self.n_bytes * n_threads)
+        self.sums.scale = &scale[0]
+        self.sums.low_scale = low_scale
+        self.sums.j_begin = 0
+        self.sums.j_end = k
+        self.place(&self.sums, self.memory.start)
+
+    cdef void place(self, fastkm_sums* sums, char* memory) noexcept nogil:
+        sums.sums = <uint64_t*>memory
+        sums.low_sums = sums.sums + self.k * self.d
+        sums.counts = <int64_t*>(sums.low_sums + self.k * self.d)
 
     cdef fastkm_sums private_sums(self, int t) noexcept nogil:
         cdef fastkm_sums mine = self.sums
-        mine.sums = <uint64_t*>(self.private_memory.start + t * self.private_bytes)
-        mine.counts = <int64_t*>mine.sums + self.k * self.d
+        self.place(&mine, self.private_memory.start + t * self.n_bytes)
         return mine
 
     cdef void clear_private(self, int used) noexcept nogil:
-        memset(self.private_memory.start, 0, self.private_bytes * used)
+        memset(self.private_memory.start, 0, self.n_bytes * used)
 
     cdef void merge_private(self, int used) noexcept nogil:
-        cdef fastkm_sums mine
+        # Sums and counts lie one behind the other, and all are integers.
+        cdef uint64_t* mine
         cdef int t
         cdef int64_t item
         for t in range(used):
-            mine = self.private_sums(t)
-            for item in range(self.k * self.d):
-                self.sums.sums[item] += mine.sums[item]
-            for item in range(self.k):
-                self.sums.counts[item] += mine.counts[item]
-
-    def means(self, double[:, ::1] centroids):
-        """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
-        if centroids.shape[0] != self.k or centroids.shape[1] != self.d:
-            raise ValueError(f"centroids must have shape {(self.k, self.d)}.")
-        with nogil:
-            fastkm_means(&self.sums, self.d, 0, self.k, &centroids[0, 0])
+            mine = self.private_sums(t).sums
+            for item in range(self.k * (2 * self.d + 1)):
+                self.sums.sums[item] += mine[item]
 
     def counts(self, int64_t[::1] out):
         """Write the number of points of each label into out (k,)."""
@@ -642,6 +629,20 @@ cdef class Engine:
                     n_changed += self.accumulate_owned(&task, sums, b, n_owners, threadid())
             n_changed //= n_owners  # every owner counted all of them
         return n_changed
+
+    def means(self, Sums sums, double[:, ::1] centroids):
+        """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
+        cdef int64_t n_tasks = (self.k + 15) // 16, task
+        cdef int used = self.crew.threads_for(n_tasks, 8.0 * self.row_work)
+        if centroids.shape[0] != sums.k or centroids.shape[1] != sums.d or sums.k != self.k:
+            raise ValueError(f"centroids must have shape {(sums.k, sums.d)}.")
+        with nogil:
+            if used == 1:
+                self.crew.kernels.means(&sums.sums, sums.d, 0, sums.k, &centroids[0, 0])
+            else:
+                for task in prange(n_tasks, num_threads=used, schedule="static"):
+                    self.crew.kernels.means(&sums.sums, sums.d, task * 16, min(task * 16 + 16, sums.k),
+                                            &centroids[0, 0])
 
     def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,
                             double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop):

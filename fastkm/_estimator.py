@@ -15,8 +15,9 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from . import _lloyd
+from ._problem import Problem
 from ._threads import effective_n_threads
-from ._validation import check_points, check_weights
+from ._validation import check_is_finite, check_points, check_weights
 
 
 class CentroidEstimator(
@@ -70,7 +71,7 @@ class CentroidEstimator(
             What ``fit(X).transform(X)`` returns.
         """
         self.fit(X, sample_weight=sample_weight)
-        return self._distances(check_points(X, self, reset=False))
+        return self._distances(self._problem(X))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Return the index of the nearest centroid of each row.
@@ -93,7 +94,7 @@ class CentroidEstimator(
             If X is not finite, or not of `n_features_in_` features.
         """
         check_is_fitted(self)
-        return self._assign(check_points(X, self, reset=False, ensure_all_finite=True))
+        return _lloyd.assign(self._problem(X), self.cluster_centers_)
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return each row's distances to the centroids.
@@ -116,7 +117,7 @@ class CentroidEstimator(
             If X is not finite, or not of `n_features_in_` features.
         """
         check_is_fitted(self)
-        return self._distances(check_points(X, self, reset=False, ensure_all_finite=True))
+        return self._distances(self._problem(X))
 
     def score(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
@@ -145,26 +146,19 @@ class CentroidEstimator(
             If X or the weights are not what they must be.
         """
         check_is_fitted(self)
-        points = check_points(X, self, reset=False, ensure_all_finite=True)
+        problem = self._problem(X, sample_weight)
+        labels = _lloyd.assign(problem, self.cluster_centers_)
+        return -_lloyd.inertia(problem, labels, self.cluster_centers_)
+
+    def _problem(self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Problem:
+        """Check new rows and describe them."""
+        points = check_points(X, self, reset=False)
         weights = check_weights(sample_weight, points)
-        return -float(
-            _lloyd.inertia(
-                points,
-                self._assign(points),
-                self.cluster_centers_,
-                weights,
-                n_threads=effective_n_threads(self.n_threads),
-            )
-        )
+        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        check_is_finite(problem.is_finite, points, self)
+        return problem
 
-    def _assign(self, points: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        return _lloyd.assign(
-            points, self.cluster_centers_, n_threads=effective_n_threads(self.n_threads)
-        )
-
-    def _distances(self, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        distances = _lloyd.transform(
-            points, self.cluster_centers_, n_threads=effective_n_threads(self.n_threads)
-        )
-        is_single = points.dtype == self.cluster_centers_.dtype == np.float32
+    def _distances(self, problem: Problem) -> npt.NDArray[Any]:
+        distances = _lloyd.transform(problem, self.cluster_centers_)
+        is_single = problem.X.dtype == self.cluster_centers_.dtype == np.float32
         return distances.astype(np.float32) if is_single else distances

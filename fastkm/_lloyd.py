@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fastkm import _core
-from fastkm._problem import FloatArray, LabelArray, Problem
+from . import _core
+from ._problem import FloatArray, LabelArray, Problem
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,16 @@ def run(
     """
     k = init.shape[0]
     engine = problem.engine(k)
-    update = _ExactUpdate(problem, k) if problem.uniform_weight is not None else _WeightedUpdate(problem, k)
+    update = (
+        _ExactUpdate(problem, k)
+        if problem.uniform_weight is not None
+        else _WeightedUpdate(problem, k)
+    )
     centroids, moved = np.array(init, dtype=np.float64, order="C"), np.empty_like(init, order="C")
-    labels, labels_old = np.full(problem.n, -1, dtype=np.int32), np.full(problem.n, -1, dtype=np.int32)
+    labels, labels_old = (
+        np.full(problem.n, -1, dtype=np.int32),
+        np.full(problem.n, -1, dtype=np.int32),
+    )
     strict = False
     for n_iter in range(1, max_iter + 1):  # noqa: B007 - the number of rounds is a result
         labels, labels_old = labels_old, labels
@@ -70,7 +77,9 @@ def run(
         shift = float(np.sum((centroids - moved) ** 2))
         if shift <= tol:
             if verbose:
-                print(f"Converged at iteration {n_iter - 1}: center shift {shift} within tolerance {tol}.")
+                print(
+                    f"Converged at iteration {n_iter - 1}: center shift {shift} within tolerance {tol}."
+                )
             break
     rounded = centroids.astype(centroid_dtype)
     final = rounded.astype(np.float64)
@@ -81,13 +90,8 @@ def run(
     return Run(labels, rounded, _inertia(problem, engine, labels), n_iter, strict)
 
 
-def assign(X: npt.NDArray[np.generic], centroids: npt.NDArray[np.floating], *, n_threads: int) -> LabelArray:
-    """Return the label (n,) of each row: the nearest centroid, ties to the lowest index."""
-    return assign_points(Problem(X, n_threads=n_threads), centroids)
-
-
-def assign_points(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
-    """Return the label (n,) of each point of the problem."""
+def assign(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
+    """Return the label (n,) of each point: the nearest centroid, ties to the lowest index."""
     labels = np.empty(problem.n, dtype=np.int32)
     _assign(problem, problem.engine(len(centroids)), _contiguous(centroids), labels)
     return labels
@@ -118,7 +122,9 @@ def _contiguous(centroids: npt.NDArray[np.floating]) -> FloatArray:
     return np.ascontiguousarray(centroids, dtype=np.float64)
 
 
-def _assign(problem: Problem, engine: _core.Engine, centroids: FloatArray, labels: LabelArray) -> None:
+def _assign(
+    problem: Problem, engine: _core.Engine, centroids: FloatArray, labels: LabelArray
+) -> None:
     engine.set_centroids(centroids)
     for start, stop in problem.slices(engine.k):
         engine.assign(labels, start, stop)
@@ -141,11 +147,15 @@ class _ExactUpdate:
 
     def __init__(self, problem: Problem, k: int) -> None:
         self.problem = problem
-        self.sums = _core.Sums(k, problem.sum_shift, problem.sum_scale, problem.n_threads)
+        self.sums = _core.Sums(k, problem.sum_scale, problem.low_scale, problem.n_threads)
         self.weights = np.empty(k, dtype=np.int64)
 
     def assign(
-        self, engine: _core.Engine, centroids: FloatArray, labels_old: LabelArray, labels: LabelArray
+        self,
+        engine: _core.Engine,
+        centroids: FloatArray,
+        labels_old: LabelArray,
+        labels: LabelArray,
     ) -> int:
         """Label all points and return how many labels changed."""
         engine.set_centroids(centroids)
@@ -158,7 +168,7 @@ class _ExactUpdate:
         self, engine: _core.Engine, centroids: FloatArray, labels: LabelArray, moved: FloatArray
     ) -> None:
         """Write the centroids' new position into moved."""
-        self.sums.means(moved)
+        engine.means(self.sums, moved)
         self.sums.counts(self.weights)
         _fill_empty(self.problem, engine, labels, self.weights, moved)
 
@@ -172,7 +182,11 @@ class _WeightedUpdate:
         self.weights = np.empty(k)
 
     def assign(
-        self, engine: _core.Engine, centroids: FloatArray, labels_old: LabelArray, labels: LabelArray
+        self,
+        engine: _core.Engine,
+        centroids: FloatArray,
+        labels_old: LabelArray,
+        labels: LabelArray,
     ) -> int:
         """Label all points and return how many labels changed."""
         _assign(self.problem, engine, centroids, labels)
@@ -188,10 +202,10 @@ class _WeightedUpdate:
         self.weights[:] = 0
         for start, stop in problem.slices(4):
             engine.accumulate_weighted(
-                labels, problem.sample_weight, problem.sum_shift, self.sums, self.weights, start, stop
+                labels, problem.sample_weight, problem.shift, self.sums, self.weights, start, stop
             )
         has_weight = self.weights > 0
-        moved[has_weight] = problem.sum_shift + self.sums[has_weight] / self.weights[has_weight, None]
+        moved[has_weight] = problem.shift + self.sums[has_weight] / self.weights[has_weight, None]
         _fill_empty(problem, engine, labels, self.weights, moved)
 
 
@@ -223,14 +237,14 @@ def _fill_empty(
             weight = 1.0 if row_weights is None else float(row_weights[row])
             old = int(labels[row])
             if old not in sums:
-                sums[old] = (moved[old] - problem.sum_shift) * left[old]
-            sums[old] -= (point - problem.sum_shift) * weight
+                sums[old] = (moved[old] - problem.shift) * left[old]
+            sums[old] -= (point - problem.shift) * weight
             left[old] -= weight
             moved[cluster] = point
             left[cluster] = weight
         for old, total in sums.items():
             if left[old] > 0:
-                moved[old] = problem.sum_shift + total / left[old]
+                moved[old] = problem.shift + total / left[old]
     moved[left <= 0] = moved[np.argmax(left)]
 
 

@@ -6,8 +6,8 @@ All sums are in units of exact_scale squared, a power of two, which no choice be
 import numpy as np
 import numpy.typing as npt
 
-from fastkm import _core
-from fastkm._problem import FloatArray, Problem
+from . import _core
+from ._problem import FloatArray, Problem
 
 
 class Potential:
@@ -59,7 +59,9 @@ class Potential:
     def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:
         """Return the potential (len(rows),) that each row would leave as the next seed."""
         groups = range(0, len(rows), _core.MAX_CANDIDATES)
-        self._proposed = [np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups]
+        self._proposed = [
+            np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups
+        ]
         return self.total - np.concatenate([self._gains(group) for group in self._proposed])
 
     def accept(self, candidate: int) -> float:
@@ -76,7 +78,9 @@ class Potential:
         n, block_rows = self._problem.n, _core.BLOCK_ROWS
         rows = np.empty(len(thresholds), dtype=np.intp)
         for t, threshold in enumerate(thresholds):
-            block = min(int(np.searchsorted(self._cumulative, threshold)), len(self._cumulative) - 1)
+            block = min(
+                int(np.searchsorted(self._cumulative, threshold)), len(self._cumulative) - 1
+            )
             begin, end = block * block_rows, min((block + 1) * block_rows, n)
             shares = self._closest[begin:end]
             if self._weights is not None:

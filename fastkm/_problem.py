@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from fastkm import _core
+from . import _core
 
 FloatArray = npt.NDArray[np.float64]
 LabelArray = npt.NDArray[np.int32]
@@ -36,6 +36,11 @@ def row_slices(n: int, row_work: float) -> Iterator[tuple[int, int]]:
         yield start, stop
         rate = row_work * (stop - start) / max(perf_counter() - begun, 1e-6)
         start = stop
+
+
+def _exponent(magnitude: npt.ArrayLike) -> npt.NDArray[np.intc]:
+    """Return the least e with magnitude < 2^e; 0 for 0."""
+    return np.frexp(magnitude)[1]
 
 
 class Problem:
@@ -82,8 +87,6 @@ class Problem:
             is_uniform = bool(np.all(sample_weight == sample_weight[0]))
             self.uniform_weight = float(sample_weight[0]) if is_uniform else None
         self._describe()
-        if self.is_finite:
-            self._choose_coordinates()
 
     def rows(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the rows as a new float64 array of shape (len(indices), d)."""
@@ -119,30 +122,31 @@ class Problem:
         # Rounding may leave a trace of variance in a constant column, or less than none.
         self.variance[low == high] = 0.0
         self.variance = np.maximum(self.variance, 0.0)
-        self.reach = np.maximum(high - self.mean, self.mean - low)
+        self.mean[low == high] = low[low == high]
+        self._choose_coordinates(low, high)
 
-    def _choose_coordinates(self) -> None:
-        """Centre and scale for float32, and set the grid on which sums are exact."""
-        _, exponents = np.frexp(self.reach)  # reach < 2^exponent
+    def _choose_coordinates(self, low: FloatArray, high: FloatArray) -> None:
+        """Centre and scale for float32, and set the grids on which sums are exact."""
         # Few bits, so that centring leaves integers and other short numbers short.
-        grid = np.ldexp(1.0, np.clip(exponents - 10, -1022, 1000))
         with np.errstate(over="ignore", invalid="ignore"):
+            reach = np.maximum(high - self.mean, self.mean - low)
+            grid = np.ldexp(1.0, np.clip(_exponent(reach) - 10, -1022, 1000))
             shift = np.rint(self.mean / grid) * grid
-        self.sum_shift = np.where(np.isfinite(shift), shift, self.mean)
-        # Integers below 2^50, whose sum over all rows stays below 2^63.
-        n_bits = min(50, 62 - math.ceil(math.log2(max(self.n, 2))))
-        self.sum_scale = np.ldexp(1.0, np.where(self.reach > 0, np.clip(n_bits - exponents, -1000, 1000), 0))
-
-        # The cast may overflow to infinity only for values that float32 input cannot have.
-        with np.errstate(over="ignore"):
-            shift_f32 = self.sum_shift.astype(np.float32)
-        shift = shift_f32.astype(np.float64) if self.points.is_narrow else self.sum_shift
-        exponent = int(exponents[self.reach > 0].max(initial=-1000)) if self.reach.any() else 0
-        limit = 126 if self.points.is_narrow else 1000
+            self.shift = np.where(np.isfinite(shift), shift, self.mean)
+            shift_f32 = self.shift.astype(np.float32)
+        narrow = self.points.is_narrow
+        exponent, limit = int(_exponent(reach.max())), 126 if narrow else 1000
         scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
         # Squares of differences must neither vanish nor overflow; a power of two changes no other bit.
         self.exact_scale = scale if abs(exponent) > 400 else 1.0
-        self.frame = _core.Frame(shift, shift_f32, scale, self.exact_scale)
+        kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
+        self.frame = _core.Frame(kernel_shift, shift_f32, scale, self.exact_scale)
+
+        # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
+        n_bits = min(50, 62 - math.ceil(math.log2(max(self.n, 2))))
+        largest = _exponent(np.maximum(np.abs(low), np.abs(high)))
+        self.sum_scale = np.ldexp(1.0, np.clip(n_bits - largest, -1000, 1000))
+        self.low_scale = math.ldexp(1.0, n_bits)
 
     def engine(self, k: int) -> _core.Engine:
         """Make the engine that labels the points under k centroids."""

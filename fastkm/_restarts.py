@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._lloyd import Problem, Run, run
+from ._lloyd import Run, run
+from ._problem import Problem
 
 
 def run_restarts(

@@ -10,7 +10,7 @@ from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
 
-from ._core import openmp_max_threads
+from fastkm._core import openmp_max_threads
 
 PROC_CGROUP = Path("/proc/self/cgroup")
 CGROUP_MOUNT = Path("/sys/fs/cgroup")

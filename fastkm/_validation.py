@@ -21,9 +21,12 @@ _SKLEARN_DTYPES = [np.float64, np.float32]
 
 
 def check_points(
-    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True, ensure_all_finite: bool = False
+    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True
 ) -> npt.NDArray[Any]:
     """Return X as an array that the core reads as it stands.
+
+    NaN and infinity are not looked for: the core sees every value while it describes X, and
+    `check_is_finite` then raises.
 
     Parameters
     ----------
@@ -37,14 +40,16 @@ def check_points(
         (`reset`) or compared.
     reset : bool
         Whether this is a fit.
-    ensure_all_finite : bool
-        Whether to look for NaN and infinity here. A fit does not: the core sees every value while
-        it measures X, and `check_is_finite` then asks it.
 
     Returns
     -------
     points : ndarray of shape (n, d)
         `X` itself or a view of it where no conversion is needed; n and d are at least 1.
+
+    Notes
+    -----
+    NaN and infinity are not looked for: the core sees every value while it describes X, and
+    `check_is_finite` then asks it.
 
     Raises
     ------
@@ -56,11 +61,9 @@ def check_points(
     """
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
     if estimator is None:
-        points = check_array(X, dtype=dtype, ensure_all_finite=ensure_all_finite, input_name="X")
+        points = check_array(X, dtype=dtype, ensure_all_finite=False, input_name="X")
     else:
-        points = validate_data(
-            estimator, X, reset=reset, dtype=dtype, ensure_all_finite=ensure_all_finite
-        )
+        points = validate_data(estimator, X, reset=reset, dtype=dtype, ensure_all_finite=False)
     # Fields of packed records are not aligned to their type; C may not read them in place.
     return np.require(points, requirements="A")
 

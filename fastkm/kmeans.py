@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._estimator import CentroidEstimator
-from ._lloyd import Problem
+from ._problem import Problem
 from ._restarts import run_restarts
 from ._threads import effective_n_threads
 from ._validation import (
@@ -205,7 +205,7 @@ class KMeans(CentroidEstimator):
             make_seed(init, points, problem, self.n_clusters, random_state),
             n_init,
             max_iter=self.max_iter,
-            tol=self.tol * float(np.mean(problem.variance)) if self.tol > 0 else 0.0,
+            tol=self.tol * float(np.mean(problem.variance)),
             verbose=bool(self.verbose),
             centroid_dtype=np.float32 if points.dtype == np.float32 else np.float64,
         )
@@ -214,8 +214,8 @@ class KMeans(CentroidEstimator):
         self.cluster_centers_ = best.centroids
         self._n_features_out = len(best.centroids)
         self.labels_ = best.labels
-        self.inertia_ = float(best.inertia)
-        self.n_iter_ = int(best.n_iter)
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
         return self
 
     def _resolve_n_init(self) -> int:

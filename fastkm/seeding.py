@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array
 
-from ._core import Seeder
-from ._lloyd import Problem
+from ._potential import Potential
+from ._problem import Problem
 from ._threads import effective_n_threads
 from ._validation import (
     check_centroids,
@@ -146,7 +146,7 @@ def make_seed(
     Returns
     -------
     seed : callable
-        Takes nothing, returns centroids of shape (k, d), float64, that the caller may write to.
+        Takes nothing, returns centroids of shape (k, d), float64.
     """
     if isinstance(init, str):
         pick = {"k-means++": pick_plusplus_rows, "random": pick_random_rows}[init]
@@ -157,7 +157,7 @@ def make_seed(
         return lambda: check_centroids(
             init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
         )
-    return lambda: np.array(init, dtype=np.float64)
+    return lambda: init
 
 
 def pick_plusplus_rows(
@@ -169,20 +169,18 @@ def pick_plusplus_rows(
     """Pick `n_clusters` rows by greedy k-means++; see `kmeans_plusplus`."""
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
-    seeder = Seeder(problem.points, problem.sample_weight, problem.n_threads)
+    potential = Potential(problem)
     rows = np.empty(n_clusters, dtype=np.int64)
     rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
-    potential = seeder.start(int(rows[0]))
+    potential.start(int(rows[0]))
     for j in range(1, n_clusters):
-        thresholds = random_state.uniform(size=n_local_trials) * potential
-        candidates = seeder.draw(thresholds)
-        if potential == 0:
+        candidates = potential.draw(random_state.uniform(size=n_local_trials) * potential.total)
+        if potential.total == 0:
             # Every row that weighs anything is a seed already. Any of them will do, but row 0,
             # where a threshold of 0 points, may weigh nothing and lie elsewhere.
             candidates[:] = _first_weighty_row(problem)
-        potentials = seeder.propose(candidates)
-        best = int(np.argmin(potentials))
-        potential = seeder.accept(best)
+        best = int(np.argmin(potential.propose(candidates)))
+        potential.accept(best)
         rows[j] = candidates[best]
     return rows
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fastkm import KMeans
-from fastkm._restarts import is_same_clustering
+from fastkm import KMeans, _restarts
+from fastkm._lloyd import Run
+from fastkm._restarts import is_same_clustering, run_restarts
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,40 @@ def test_lowest_inertia_is_kept_and_the_first_of_equals(starts, labels):
     kmeans = KMeans(2, init=_Starts(*starts), n_init=len(starts)).fit(CORNERS)
     assert kmeans.inertia_ == 4
     assert kmeans.labels_.tolist() == labels
+
+
+def _best_of(monkeypatch, *results):
+    """Return which of several runs, given by (labels, inertia), is kept."""
+    runs = [
+        Run(np.array(labels, dtype=np.int32), np.zeros((2, 1)), inertia, 1, True)
+        for labels, inertia in results
+    ]
+    remaining = iter(runs)
+    monkeypatch.setattr(_restarts, "run", lambda *args, **kwargs: next(remaining))
+    best = run_restarts(
+        None,
+        lambda: np.zeros((2, 1)),
+        len(runs),
+        max_iter=1,
+        tol=0,
+        verbose=False,
+        centroid_dtype=np.float64,
+    )
+    return next(i for i, one in enumerate(runs) if one is best)
+
+
+@pytest.mark.parametrize(
+    ("results", "kept"),
+    [
+        ([([0, 1, 1], 2.0), ([0, 0, 1], 2.0)], 0),  # a tie: the first
+        ([([0, 1, 1], 2.0), ([0, 0, 1], 1.0)], 1),
+        ([([0, 1, 1], 2.0), ([1, 0, 0], 2.0 - 1e-15)], 0),  # renamed, and lower by rounding
+        ([([0, 0, 0], 2.0), ([0, 0, 1], 1.0)], 1),  # a refinement is another clustering
+        ([([0, 1, 1], 2.0), ([0, 0, 1], 3.0), ([0, 1, 0], 1.0)], 2),
+    ],
+)
+def test_ties_and_renamed_runs_keep_the_first(monkeypatch, results, kept):
+    assert _best_of(monkeypatch, *results) == kept
 
 
 @pytest.mark.parametrize(

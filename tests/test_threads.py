@@ -143,7 +143,12 @@ V2 = "0::/user.slice/app:1.scope\n"
             },
             2.0,
         ),
-        ("0::/../elsewhere\n", {"cpu.max": "300000 100000"}, 3.0),
+        # A group outside the mount: what lies there is not this process's.
+        (
+            "0::/../elsewhere\n",
+            {"cpu.max": "300000 100000", "../cpu.max": "100000 100000"},
+            3.0,
+        ),
         (V2, {"cpu.max": "garbage\n"}, math.inf),
         (V2, {"cpu.max": ""}, math.inf),
         (V2, {"cpu.max": "0 100000"}, math.inf),

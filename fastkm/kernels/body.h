@@ -20,6 +20,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .pack = pack,
     .assign = assign,
     .accumulate = accumulate,
+    .means = means,
     .accumulate_weighted = accumulate_weighted,
     .own_sq_dists = own_sq_dists,
     .sq_dists = sq_dists,

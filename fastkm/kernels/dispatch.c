@@ -99,31 +99,15 @@ static size_t dists_bytes(int64_t k) {
 }
 
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {
-    return aligned(panels_bytes(kernels, d)) + aligned((size_t)d * sizeof(double)) +
-           aligned(dists_bytes(k));
+    return aligned(panels_bytes(kernels, d)) + 3 * aligned((size_t)d * 8) + aligned(dists_bytes(k));
 }
 
-fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k) {
+fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d) {
+    const size_t row = aligned((size_t)d * 8);
     fastkm_scratch scratch;
-    (void)k;
     scratch.panels = (float*)memory;
     scratch.row = (double*)(memory + aligned(panels_bytes(kernels, d)));
-    scratch.dists = (double*)((char*)scratch.row + aligned((size_t)d * sizeof(double)));
+    scratch.limbs = (uint64_t*)((char*)scratch.row + row);
+    scratch.dists = (double*)((char*)scratch.limbs + 2 * row);
     return scratch;
-}
-
-void fastkm_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end, double* centroids) {
-    const double offset = FASTKM_ROUNDING_OFFSET;
-    uint64_t offset_bits;
-    memcpy(&offset_bits, &offset, 8);
-    for (int64_t j = j_begin; j < j_end; j++) {
-        const int64_t count = sums->counts[j];
-        if (count <= 0) continue;
-        for (int64_t f = 0; f < d; f++) {
-            const uint64_t bits = sums->sums[j * d + f] - (uint64_t)count * offset_bits;
-            int64_t total;
-            memcpy(&total, &bits, 8);
-            centroids[j * d + f] = sums->shift[f] + (double)total / sums->scale[f] / (double)count;
-        }
-    }
 }

@@ -73,16 +73,19 @@ typedef struct {
 typedef struct {
     float* panels; /* (panels, d, panel rows): a block of points, centred, features first */
     double* row;   /* (d,) one row in float64 */
+    uint64_t* limbs; /* (2, d) one row in fixed point */
     double* dists; /* (k rounded up to 8,) */
 } fastkm_scratch;
 
-/* Exact sums: each value is rounded once to a multiple of 2^-e of its feature, so that adding is integer addition. */
+/* Exact sums in fixed point, two limbs a value: the integer nearest to x * scale, and the integer nearest to what is
+ * left times low_scale. Adding is integer addition, modulo 2^64. */
 typedef struct {
-    const double* shift;     /* (d,) */
-    const double* scale;     /* (d,) 2^e */
-    uint64_t* sums;          /* (k, d) */
-    int64_t* counts;         /* (k,) */
-    int64_t j_begin, j_end;  /* only these centroids' sums are written */
+    const double* scale;    /* (d,) powers of two with |x * scale| <= 2^50 */
+    double low_scale;       /* power of two, at most 2^50 */
+    uint64_t* sums;         /* (k, d) of the high limbs, each FASTKM_ROUNDING_OFFSET's bits too large */
+    uint64_t* low_sums;     /* (k, d) of the low limbs */
+    int64_t* counts;        /* (k,) */
+    int64_t j_begin, j_end; /* only these centroids' sums are written */
 } fastkm_sums;
 
 /* Sums of weighted values, in float64. */
@@ -130,6 +133,11 @@ typedef struct {
                           const int32_t* labels,          /* IN (n,) */
                           fastkm_scratch* scratch,        /* OUT   */
                           const fastkm_sums* sums);       /* INOUT */
+
+    /* Centroids from exact sums, the quotients rounded once; those of labels without points stay as they are. */
+    void (*means)(const fastkm_sums* sums,          /* IN */
+                  int64_t d, int64_t j_begin, int64_t j_end, /* IN */
+                  double* centroids);               /* INOUT (k, d) */
 
     /* Add the rows of the sums' own centroids, in ascending order. */
     void (*accumulate_weighted)(const fastkm_points* points,       /* IN    */
@@ -191,12 +199,7 @@ int fastkm_is_supported(const fastkm_kernels* kernels);
 
 /* Bytes of one thread's scratch, and the scratch carved out of such memory (aligned to FASTKM_ALIGN). */
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k);
-fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k);
-
-/* Centroids from exact sums: shift + sum / count, in float64; rows without points are left as they are. */
-void fastkm_means(const fastkm_sums* sums,          /* IN  */
-                  int64_t d, int64_t j_begin, int64_t j_end, /* IN  */
-                  double* centroids);               /* INOUT (k, d) */
+fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d);
 
 #ifdef __cplusplus
 }

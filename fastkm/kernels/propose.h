@@ -55,7 +55,7 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
         for (int64_t r = 0; r < n_rows; r++) {
             uint32_t nearer = 0;
             if (possible[r]) load_row(points, i + r, scratch->row);
-            for (int64_t j = 0; possible[r] >> j; j++) {
+            for (int64_t j = 0; possible[r] && j < k; j++) {
                 if (!(possible[r] >> j & 1)) continue;
                 const double dist = sq_dist(scratch->row, candidates->raw + j * d, d, frame->exact_scale);
                 if (!(dist < closest[i + r])) continue;

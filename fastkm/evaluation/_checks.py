@@ -1,0 +1,119 @@
+"""What evaluation and plotting accept as cluster labels and as classes.
+
+Cluster labels are the non-negative integers an estimator gives its rows. Classes are the truth they
+are compared with: integers, booleans, whole-numbered floats or strings, with none missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Classes(NamedTuple):
+    """Classes as sorted distinct values, and each row's position among them."""
+
+    values: npt.NDArray[Any]
+    codes: IntArray
+
+
+def check_labels(labels: npt.ArrayLike, name: str = "labels") -> IntArray:
+    """Return cluster labels as an int64 array of shape (n,), or say what is wrong with them.
+
+    Raises
+    ------
+    TypeError
+        If an estimator is given in place of its labels, or the labels are not integers.
+    ValueError
+        If they are not one-dimensional, are empty, or hold a negative number.
+    """
+    if hasattr(labels, "fit"):
+        raise TypeError(
+            f"{name} must be an array of cluster labels; got {type(labels).__name__}: "
+            "pass its labels_, or what its predict(X) returns."
+        )
+    array = np.asarray(labels)
+    _check_1d(array, name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must hold integers, as an estimator's labels_ do; got dtype {array.dtype}."
+        )
+    if array.min() < 0:
+        raise ValueError(
+            f"{name} must be 0 or more; got {array.min()}: leave out the rows that belong to no "
+            "cluster (noise)."
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def check_classes(y: npt.ArrayLike, name: str = "y") -> Classes:
+    """Return the sorted distinct classes of `y` and each row's position among them.
+
+    Raises
+    ------
+    TypeError
+        If `y` mixes kinds that cannot be sorted together, such as strings and numbers.
+    ValueError
+        If it is not one-dimensional, is empty, or has missing (None, NaN) or continuous entries.
+    """
+    # A list holding "a" and NaN would become the strings 'a' and 'nan', so it goes through objects.
+    array = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
+    _check_1d(array, name)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
+    elif array.dtype.kind == "f":
+        _refuse_missing(int(np.isnan(array).sum()), array.size, name)
+    if array.dtype.kind == "f" and not np.all(array == np.trunc(array)):
+        value = array[array != np.trunc(array)][0]
+        raise ValueError(
+            f"{name} must hold classes; got continuous values such as {value}: bin them first."
+        )
+    if array.dtype.kind not in "biufUST":
+        raise TypeError(f"{name} must hold integers or strings; got dtype {array.dtype}.")
+    values, codes = np.unique(array, return_inverse=True)
+    return Classes(values, codes.astype(np.int64, copy=False))
+
+
+def check_same_length(**arrays: Sized) -> None:
+    """Raise ValueError, naming the arguments, unless all have the same number of rows."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: {found}.")
+
+
+def _check_1d(array: npt.NDArray[Any], name: str) -> None:
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} must have shape (n,), one entry per row; got shape {array.shape}."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} must have at least one entry; got an empty array.")
+
+
+def _from_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    entries = array.tolist()
+    _refuse_missing(sum(map(_is_missing, entries)), len(entries), name)
+    is_text = [isinstance(entry, str) for entry in entries]
+    if any(is_text) and not all(is_text):
+        raise TypeError(f"{name} mixes strings with other types; convert it, e.g. to str.")
+    return np.asarray(entries)
+
+
+def _is_missing(entry: Any) -> bool:
+    if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(entry, float | np.floating) and bool(np.isnan(entry))
+
+
+def _refuse_missing(n_missing: int, n: int, name: str) -> None:
+    if n_missing:
+        raise ValueError(
+            f"{name} must give every row a class; {n_missing} of {n} entries are missing (None or "
+            f"NaN): drop those rows from {name} and from what it is compared with."
+        )
