@@ -125,6 +125,19 @@ def test_inertia_keeps_its_digits_far_from_the_origin():
     assert reference.inertia(points, 1e6 + np.array([[0.5], [4.5]])) == 1.0
 
 
+def test_oracle_gives_ties_to_the_lowest_index():
+    # Every row is as far from centre 0 as from its mirror image 2; centre 1 is farther.
+    rng = np.random.default_rng(5)
+    centroids = rng.integers(-9, 10, size=(3, 7)).astype(np.float64)
+    centroids[2] = centroids[0]
+    centroids[1] += 1000.0
+    centroids[[0, 2], 0] = [-3.0, 3.0]
+    points = rng.integers(-9, 10, size=(50, 7)) / 3.0
+    points[:, 0] = 0.0
+    labels, _ = reference.assign(points, centroids)
+    assert set(labels.tolist()) == {0}
+
+
 def test_lloyd_of_a_hand_made_case():
     # From 0 and 1: {0}, {1, 4, 7}; centres 0 and 4: {0, 1}, {4, 7}; centres 0.5 and 5.5: fixed.
     points = np.array([[0.0], [1.0], [4.0], [7.0]])
