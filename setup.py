@@ -16,8 +16,8 @@ IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
 KERNELS = Path("fastkm") / "kernels"
 HEADERS = sorted(str(path) for path in KERNELS.glob("*.h"))
 
-# (name, flags of GCC and Clang, flags of MSVC); each becomes a static library of its own, so that no code built for
-# one instruction set can be linked into another. The portable kernels hold what the rest shares.
+# (name, flags of GCC and Clang, flags of MSVC). Each becomes a static library of its own, so that
+# no code built for one instruction set can be linked into another.
 X86_ISAS = [
     ("sse2", [], []),
     ("avx2", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),

@@ -36,33 +36,37 @@ def run(
     verbose: bool = False,
     centroid_dtype: npt.DTypeLike = np.float64,
 ) -> Run:
-    """Run Lloyd's algorithm from given centroids until labels or centroids stay, or max_iter rounds.
+    """Run Lloyd's algorithm until labels or centroids stay, or max_iter rounds.
 
     Parameters
     ----------
-    init : float64 ndarray of shape (k, d); not written
-    max_iter : int, at least 1
+    problem : Problem
+        The points and their weights.
+    init : float64 ndarray of shape (k, d)
+        Where the centroids start; not written.
+    max_iter : int
+        Most rounds, at least 1.
     tol : float
-        Stop once the squared shifts of all centroids sum to at most this; absolute, in the square of X's unit.
+        Stop once the squared shifts of all centroids sum to at most this, in X's unit squared.
     verbose : bool
         Print each round's inertia and the reason of the end.
     centroid_dtype : float32 or float64
-        float32 rounds the centroids at the end, and labels the points anew under the rounded ones.
+        float32 rounds the centroids at the end, and labels the points under the rounded ones.
+
+    Notes
+    -----
+    O(n k d) time a round; O(n) memory for two label arrays and O(k d) for the centroids and their
+    sums. The bits of the result do not depend on threads, instruction set, layout or dtype.
     """
     k = init.shape[0]
     engine = problem.engine(k)
-    update = (
-        _ExactUpdate(problem, k)
-        if problem.uniform_weight is not None
-        else _WeightedUpdate(problem, k)
-    )
-    centroids, moved = np.array(init, dtype=np.float64, order="C"), np.empty_like(init, order="C")
-    labels, labels_old = (
-        np.full(problem.n, -1, dtype=np.int32),
-        np.full(problem.n, -1, dtype=np.int32),
-    )
+    update = (_WeightedUpdate if problem.uniform_weight is None else _ExactUpdate)(problem, k)
+    centroids = np.array(init, dtype=np.float64, order="C")
+    moved = np.empty_like(centroids)
+    labels = np.full(problem.n, -1, dtype=np.int32)
+    labels_old = labels.copy()
     strict = False
-    for n_iter in range(1, max_iter + 1):  # noqa: B007 - the number of rounds is a result
+    for n_iter in range(1, max_iter + 1):
         labels, labels_old = labels_old, labels
         n_changed = update.assign(engine, centroids, labels_old, labels)
         update.means(engine, centroids, labels, moved)
@@ -77,9 +81,8 @@ def run(
         shift = float(np.sum((centroids - moved) ** 2))
         if shift <= tol:
             if verbose:
-                print(
-                    f"Converged at iteration {n_iter - 1}: center shift {shift} within tolerance {tol}."
-                )
+                reason = f"center shift {shift} within tolerance {tol}."
+                print(f"Converged at iteration {n_iter - 1}: {reason}")
             break
     rounded = centroids.astype(centroid_dtype)
     final = rounded.astype(np.float64)
@@ -98,7 +101,7 @@ def assign(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
 
 
 def inertia(problem: Problem, labels: LabelArray, centroids: npt.NDArray[np.floating]) -> float:
-    """Return the weighted sum of squared distances of the points to the centroids of their labels."""
+    """Return the weighted sum of the points' squared distances to their labels' centroids."""
     engine = problem.engine(len(centroids))
     engine.set_centroids(_contiguous(centroids))
     return _inertia(problem, engine, labels)
@@ -143,7 +146,7 @@ def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> floa
 
 
 class _ExactUpdate:
-    """Means from exact sums, to which only rows that changed their label are added or taken away."""
+    """Means from exact sums, which only rows that changed their label are added to or leave."""
 
     def __init__(self, problem: Problem, k: int) -> None:
         self.problem = problem
@@ -218,9 +221,9 @@ def _fill_empty(
 ) -> None:
     """Give each empty cluster a point of its own: the farthest first, ties to the lowest row.
 
-    As in scikit-learn, the point leaves the mean of its old cluster but keeps its label until the next round. Where no
-    point is off its centroid, or the old cluster is left without weight, the centroid goes where the heaviest cluster's
-    is.
+    As in scikit-learn, the point leaves the mean of its old cluster but keeps its label until the
+    next round. Where no point is off its centroid, or the old cluster is left without weight, the
+    centroid goes where the heaviest cluster's is.
     """
     empty = np.flatnonzero(weights == 0)
     if empty.size == 0:
@@ -249,7 +252,7 @@ def _fill_empty(
 
 
 def _farthest(sq_dists: FloatArray, n_rows: int) -> npt.NDArray[np.intp]:
-    """Rows of the n_rows largest distances that are not negative, in descending order, ties to the lowest row."""
+    """Rows of the n_rows largest distances, descending, ties to the lowest row, none negative."""
     n_rows = min(n_rows, len(sq_dists))
     least = max(np.partition(sq_dists, -n_rows)[-n_rows], 0.0)
     rows = np.flatnonzero(sq_dists >= least)

@@ -1,6 +1,6 @@
 """The potential of k-means++: each point's squared distance to its nearest seed, and their sum.
 
-All sums are in units of exact_scale squared, a power of two, which no choice between seeds depends on.
+All sums are in units of exact_scale squared, a power of two on which no choice of seeds depends.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ class Potential:
 
     Notes
     -----
-    O(n) memory. A proposal costs O(n d) per candidate in float32, and O(d) in float64 for each pair of a point and a
-    candidate that may be nearer than the point's nearest seed.
+    O(n) memory. A proposal costs O(n d) per candidate in float32, and O(d) in float64 for each pair
+    of a point and a candidate that may be nearer than the point's nearest seed.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -65,7 +65,7 @@ class Potential:
         return self.total - np.concatenate([self._gains(group) for group in self._proposed])
 
     def accept(self, candidate: int) -> float:
-        """Take the candidate of that number in the last proposal as a seed and return the potential."""
+        """Take that candidate of the last proposal as a seed and return the potential."""
         group, index = divmod(int(candidate), _core.MAX_CANDIDATES)
         rows = self._proposed[group]
         if group + 1 < len(self._proposed):  # a later group of candidates has used the masks

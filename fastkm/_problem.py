@@ -14,7 +14,7 @@ LabelArray = npt.NDArray[np.int32]
 
 # A slice of rows is one call without the GIL, and so the longest wait for Ctrl-C.
 SLICE_SECONDS = 0.025
-# First guess of the multiplications per second, before a slice was timed; low, so that the first slice is short.
+# First guess of the multiplications per second, low so that the first slice is short.
 FIRST_RATE = 2e9
 MAX_SEGMENTS = 64
 SEGMENT_ROWS = 1024
@@ -23,10 +23,10 @@ SAMPLE_ROWS = 64
 
 
 def row_slices(n: int, row_work: float) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) over n rows in slices of about SLICE_SECONDS, learning the rate from each.
+    """Yield (start, stop) over n rows in slices of about SLICE_SECONDS, each timed for the next.
 
-    `row_work` is the number of multiplications per row. Every start is a multiple of the block size, so that slicing
-    leaves the order of float64 sums as it is.
+    `row_work` is the number of multiplications per row. Every start is a multiple of the block
+    size, so that slicing leaves the order of float64 sums as it is.
     """
     start, rate = 0, FIRST_RATE
     while start < n:
@@ -63,8 +63,8 @@ class Problem:
 
     Notes
     -----
-    One pass over X, O(n d) time and O(d) memory. All of it depends on X's values alone, not on its dtype, its layout or
-    `n_threads`.
+    One pass over X, O(n d) time and O(d) memory. All of it depends on X's values alone, not on its
+    dtype, its layout or `n_threads`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Problem:
         return np.ascontiguousarray(self.X[np.asarray(indices)], dtype=np.float64)
 
     def _describe(self) -> None:
-        """Find the mean, the variance and the reach of the columns, and whether all values are finite."""
+        """Find the columns' moments, and whether all values are finite."""
         n, d = self.n, self.d
         # Near the data, so that the sums of squares do not cancel.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -137,7 +137,7 @@ class Problem:
         narrow = self.points.is_narrow
         exponent, limit = int(_exponent(reach.max())), 126 if narrow else 1000
         scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
-        # Squares of differences must neither vanish nor overflow; a power of two changes no other bit.
+        # Squares must neither vanish nor overflow; a power of two changes no other bit.
         self.exact_scale = scale if abs(exponent) > 400 else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
         self.frame = _core.Frame(kernel_shift, shift_f32, scale, self.exact_scale)
@@ -157,9 +157,9 @@ class Problem:
         return row_slices(self.n, float(k * self.d))
 
     def weighted_sum(self, sq_dists: FloatArray) -> float:
-        """Sum squared distances of all rows, given in units of exact_scale squared, under the weights.
+        """Sum all rows' squared distances, in units of exact_scale squared, under the weights.
 
-        Sums of blocks in a fixed order, then their exactly rounded sum: independent of threads and platform.
+        Sums of blocks in a fixed order, then their exactly rounded sum: independent of threads.
         """
         weight = self.uniform_weight
         if weight is None:

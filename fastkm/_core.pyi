@@ -1,0 +1,94 @@
+"""Types of the compiled core."""
+
+import numpy as np
+import numpy.typing as npt
+
+_Float64 = npt.NDArray[np.float64]
+_Float32 = npt.NDArray[np.float32]
+_Int32 = npt.NDArray[np.int32]
+
+BLOCK_ROWS: int
+MAX_CANDIDATES: int
+BUILT_ISAS: tuple[str, ...]
+DEFAULT_ISA: str
+
+def supported_isas() -> tuple[str, ...]: ...
+def has_openmp() -> bool: ...
+def openmp_runtime() -> str | None: ...
+def openmp_max_threads() -> int: ...
+def compiler() -> str: ...
+def describe(
+    points: Points,
+    origin: _Float64,
+    moments: _Float64,
+    start: int,
+    stop: int,
+    n_threads: int,
+    isa: str,
+) -> None: ...
+
+class Points:
+    n: int
+    d: int
+    is_narrow: bool
+    def __init__(self, X: npt.NDArray[np.generic]) -> None: ...
+
+class Frame:
+    def __init__(
+        self, shift: _Float64, shift_f32: _Float32, scale: float, exact_scale: float
+    ) -> None: ...
+
+class Centroids:
+    k: int
+    d: int
+    def __init__(self, k: int, d: int) -> None: ...
+
+class Sums:
+    def __init__(self, k: int, scale: _Float64, low_scale: float, n_threads: int) -> None: ...
+    def counts(self, out: npt.NDArray[np.int64]) -> None: ...
+
+class Engine:
+    k: int
+    @property
+    def n_exact(self) -> int: ...
+    def __init__(self, points: Points, frame: Frame, k: int, n_threads: int, isa: str) -> None: ...
+    def set_centroids(self, centroids: _Float64) -> None: ...
+    def assign(
+        self,
+        labels: _Int32,
+        start: int,
+        stop: int,
+        labels_old: _Int32 | None = None,
+        sums: Sums | None = None,
+        recheck: bool = True,
+    ) -> int: ...
+    def means(self, sums: Sums, centroids: _Float64) -> None: ...
+    def accumulate_weighted(
+        self,
+        labels: _Int32,
+        weights: _Float64,
+        shift: _Float64,
+        sums: _Float64,
+        weight_sums: _Float64,
+        start: int,
+        stop: int,
+    ) -> None: ...
+    def own_sq_dists(self, labels: _Int32, sq_dists: _Float64, start: int, stop: int) -> None: ...
+    def sq_dists(self, out: _Float64, start: int, stop: int) -> None: ...
+
+class Seeder:
+    def __init__(
+        self,
+        points: Points,
+        frame: Frame,
+        weights: _Float64 | None,
+        n_candidates: int,
+        closest: _Float64,
+        block_sums: _Float64,
+        masks: npt.NDArray[np.uint32],
+        gains: _Float64,
+        n_threads: int,
+        isa: str,
+    ) -> None: ...
+    def propose(self, candidates: _Float64) -> None: ...
+    def accept(self, candidate: int) -> None: ...
