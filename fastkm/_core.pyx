@@ -45,7 +45,7 @@ cdef extern from "kernels.h" nogil:
         float max_norm
 
     ctypedef struct fastkm_scratch:
-        float* panels
+        float* panel
         double* row
         double* dists
 
@@ -338,8 +338,8 @@ cdef class _Crew:
 
 
 cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
-    """Blocks handed out at once: some 50 microseconds of work, but at least eight turns a thread."""
-    cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 1
+    """Blocks handed out at once: neighbours, whose rows are prefetched; but at least eight turns a thread."""
+    cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 4
     cdef int64_t by_turns = n_blocks // (8 * n_threads) + 1
     return by_work if by_work < by_turns else by_turns
 

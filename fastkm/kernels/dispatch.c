@@ -86,12 +86,8 @@ int fastkm_is_supported(const fastkm_kernels* kernels) {
 
 static size_t aligned(size_t bytes) { return (bytes + FASTKM_ALIGN - 1) / FASTKM_ALIGN * FASTKM_ALIGN; }
 
-/* Enough panels for a block of rows whatever number the kernel keeps at once. */
-static size_t panels_bytes(const fastkm_kernels* kernels, int64_t d) {
-    const size_t panel = (size_t)d * (size_t)kernels->panel_rows * sizeof(float);
-    const size_t at_once = (size_t)FASTKM_PANELS_BYTES / panel;
-    const size_t most = (size_t)(FASTKM_BLOCK_ROWS / kernels->panel_rows);
-    return panel * FASTKM_MAX(FASTKM_MIN(at_once, most), 1);
+static size_t panel_bytes(const fastkm_kernels* kernels, int64_t d) {
+    return aligned((size_t)d * (size_t)kernels->panel_rows * sizeof(float));
 }
 
 static size_t dists_bytes(int64_t k) {
@@ -104,15 +100,15 @@ static size_t moments_bytes(int64_t d) {
 }
 
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {
-    return aligned(panels_bytes(kernels, d)) + 3 * aligned((size_t)d * 8) + aligned(moments_bytes(d)) +
+    return panel_bytes(kernels, d) + 3 * aligned((size_t)d * 8) + aligned(moments_bytes(d)) +
            aligned(dists_bytes(k));
 }
 
 fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d) {
     const size_t row = aligned((size_t)d * 8);
     fastkm_scratch scratch;
-    scratch.panels = (float*)memory;
-    scratch.row = (double*)(memory + aligned(panels_bytes(kernels, d)));
+    scratch.panel = (float*)memory;
+    scratch.row = (double*)(memory + panel_bytes(kernels, d));
     scratch.limbs = (uint64_t*)((char*)scratch.row + row);
     scratch.rows = (double*)((char*)scratch.limbs + 2 * row);
     scratch.dists = (double*)((char*)scratch.rows + aligned(moments_bytes(d)));

@@ -22,8 +22,6 @@
 #define FASTKM_ROWS_BESIDE 8
 /* Alignment in bytes of every buffer that a kernel reads or writes with vectors. */
 #define FASTKM_ALIGN 64
-/* A block's panels stay in the second-level cache. */
-#define FASTKM_PANELS_BYTES (1 << 20)
 /* Added to a double below 2^51, leaves its nearest integer in the low bits. */
 #define FASTKM_ROUNDING_OFFSET 0x1.8p52
 
@@ -74,7 +72,7 @@ typedef struct {
 
 /* A thread's own working memory; sizes from fastkm_scratch_bytes. */
 typedef struct {
-    float* panels; /* (panels, d, panel rows): a block of points, centred, features first */
+    float* panel;  /* (d, panel rows): some points, centred, features first */
     double* row;   /* (d,) one row in float64 */
     double* rows;  /* rows and running moments of describe */
     uint64_t* limbs; /* (2, d) one row in fixed point */

@@ -2,10 +2,11 @@
  * whose distance is at or above the current one by more than the rounding bound changes nothing; float64 disposes. */
 
 static FASTKM_INLINE void mask_tile(const float* panel, const fastkm_centroids* candidates, int64_t j_begin,
-                                    const int n_candidates, const float* limits, uint32_t* masks) {
+                                    const int n_candidates, const float* limits, lines_ahead* ahead,
+                                    uint32_t* masks) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, candidates->tiles + j_begin * candidates->d, candidates->sq_norms + j_begin,
-             candidates->d, n_candidates, product);
+             candidates->d, n_candidates, ahead, product);
     for (int v = 0; v < TILE_VECTORS; v++) {
         const vf limit = vf_load(limits + v * LANES);
         for (int j = 0; j < n_candidates; j++) {
@@ -42,12 +43,13 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
     for (int64_t j = 0; j < k; j++) gains[j] = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        load_panel(points, frame, i, n_rows, scratch->panels, sq_norms);
+        lines_ahead ahead = lines_of_next_panel(points, i, k);
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
         find_limits(frame, &bound, candidates->max_norm, n_rows, closest + i, sq_norms, limits);
         memset(possible, 0, sizeof possible);
         const uint32_t saved = flush_denormals();
         for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS) {
-#define MASK(n) mask_tile(scratch->panels, candidates, j, n, limits, possible)
+#define MASK(n) mask_tile(scratch->panel, candidates, j, n, limits, &ahead, possible)
             WITH_CONSTANT_TILE(k - j, MASK)
 #undef MASK
         }

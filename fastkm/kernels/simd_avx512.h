@@ -64,4 +64,4 @@ static FASTKM_INLINE vd vd_mul(vd a, vd b) { return _mm512_mul_pd(a, b); }
 static FASTKM_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }
 static FASTKM_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
 
-#include "simd_x86_flush.h"
+#include "simd_x86.h"

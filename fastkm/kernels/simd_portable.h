@@ -109,6 +109,9 @@ static FASTKM_INLINE vd vd_max(vd a, vd b) {
     return (vd){{a.v[0] > b.v[0] ? a.v[0] : b.v[0], a.v[1] > b.v[1] ? a.v[1] : b.v[1]}};
 }
 
+/* Portable C has no prefetch. */
+static FASTKM_INLINE void prefetch(const char* p) { (void)p; }
+
 /* Portable C has no switch for denormal numbers: they stay, slower and no less right. */
 static FASTKM_INLINE uint32_t flush_denormals(void) { return 0; }
 static FASTKM_INLINE void restore_denormals(uint32_t saved) { (void)saved; }
