@@ -155,6 +155,7 @@ class Problem:
         # Squares must neither vanish nor overflow; a power of two changes no other bit.
         self.exact_scale = scale if abs(exponent) > 400 else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
+        self.scale = scale
         self.frame = _core.Frame(kernel_shift, shift_f32, scale, self.exact_scale)
 
         # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
@@ -172,6 +173,13 @@ class Problem:
         if k not in self._slices:
             self._slices[k] = Slices(self.n, _core.BLOCK_ROWS, float(k * self.d))
         return self._slices[k]
+
+    def own_sq_dists(self, engine: _core.Engine, labels: LabelArray) -> FloatArray:
+        """Return squared distances (n,) to the labels' centroids, in exact_scale squared."""
+        sq_dists = np.empty(self.n)
+        for start, stop in self.slices(4):
+            engine.own_sq_dists(labels, sq_dists, start, stop)
+        return sq_dists
 
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.
