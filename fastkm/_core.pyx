@@ -938,7 +938,7 @@ cdef class Seeder:
         self.gains = gains
         self.candidates = Centroids(n_candidates, points.d)
         self.crew = _Crew(points, n_candidates, n_threads, isa)
-        
+
     def propose(self, const double[:, ::1] candidates):
         """Find each candidate's gain: how much of the potential it would take away.
 
