@@ -150,7 +150,7 @@ class Problem:
 
         # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
         n_bits = min(50, 62 - math.ceil(math.log2(max(self.n, 2))))
-        self.sum_scale = np.ldexp(1.0, np.clip(n_bits - largest, -1000, 1000))
+        self.sum_scale = np.ldexp(1.0, np.minimum(n_bits - largest, 1023))
         self.low_scale = math.ldexp(1.0, n_bits)
 
     def engine(self, k: int) -> _core.Engine:

@@ -223,7 +223,8 @@ weights = rng.uniform(size=3000)
 digest = hashlib.sha256()
 for points in (X, X.astype("f4"), X.astype("f2"), (X * 9).astype("i2"), X[:, :3]):
     for sample_weight in (None, weights):
-        km = KMeans(17, n_init=2, random_state=3, n_threads=1).fit(points, sample_weight=sample_weight)
+        km = KMeans(17, n_init=2, random_state=3, n_threads=1)
+        km.fit(points, sample_weight=sample_weight)
         digest.update(km.labels_.tobytes() + km.cluster_centers_.tobytes())
         digest.update(repr((km.inertia_, km.n_iter_)).encode() + km.transform(points).tobytes())
     digest.update(kmeans_plusplus(points, 40, random_state=1, n_threads=1)[1].tobytes())

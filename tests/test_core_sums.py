@@ -72,6 +72,14 @@ def test_mean_of_values_that_lose_bits_is_right_to_a_part_of_the_largest():
     assert abs(summing.means()[0, 0] - float(Fraction(2.0**-60 + 2.0**-112) / 4)) <= 2.0**-99
 
 
+def test_mean_of_denormals_is_right_to_their_unit(rng):
+    X = rng.normal(size=(300, 3)) * 1e-310
+    summing = Summing(X, 1)
+    summing.move_to(np.zeros((1, 3)))
+    expected = fraction_means(X, np.zeros(300, dtype=int), 1)
+    assert (np.abs(summing.means() - expected) <= np.finfo(np.float64).smallest_subnormal).all()
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", ["float32", "float64", "uint8", "cancelling"])
 @pytest.mark.parametrize("k", [2, 9, 30])
