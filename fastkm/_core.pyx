@@ -198,7 +198,8 @@ def supported_isas():
 cdef str _choose_isa():
     wanted = os.environ.get("FASTKM_ISA", "").strip().lower()
     if not wanted:
-        return supported_isas()[-1]
+        *_, fastest = supported_isas()
+        return fastest
     if wanted not in supported_isas():
         raise ImportError(
             f"FASTKM_ISA must name an instruction set that fastkm has and this machine runs "
@@ -336,7 +337,7 @@ cdef class _Crew:
     cdef _Memory scratch_table
     cdef fastkm_scratch* scratches
 
-    def __cinit__(self, Points points, int64_t k, int n_threads, str isa):
+    def __cinit__(self, Points points not None, int64_t k, int n_threads, str isa not None):
         cdef int t
         if n_threads < 1:
             raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
@@ -380,7 +381,7 @@ cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) exc
     return 0
 
 
-def describe(Points points, const double[::1] origin, double[:, :, ::1] moments,
+def describe(Points points not None, const double[::1] origin, double[:, :, ::1] moments,
              int64_t start, int64_t stop, int n_threads, str isa):
     """Write the moments of segments [start, stop) of the rows into moments (n_segments, 4, d).
 
@@ -667,7 +668,8 @@ cdef class Engine:
     cdef readonly int64_t k
     cdef double row_work
 
-    def __cinit__(self, Points points, Frame frame, int64_t k, int n_threads, str isa):
+    def __cinit__(self, Points points not None, Frame frame not None, int64_t k, int n_threads,
+                  str isa not None):
         if frame.shift.shape[0] != points.d:
             raise ValueError(f"The frame has {frame.shift.shape[0]} features, the points {points.d}.")
         self.points = points
@@ -745,6 +747,11 @@ cdef class Engine:
         self.n_exact_of[t * 8 + 1] += work.n_distances
         self.n_exact_of[t * 8 + 2] += work.n_forced_rows
 
+    cdef int check_centroids(self) except -1:
+        if self.centroids.centroids.raw == NULL:
+            raise ValueError("The engine has no centroids yet: call set_centroids first.")
+        return 0
+
     cdef int64_t assign_block(self, const _Round* task, Sums sums, bint is_serial, int64_t b, int t) noexcept nogil:
         cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
         cdef int64_t end = min(i + FASTKM_BLOCK_ROWS, task.stop)
@@ -777,6 +784,7 @@ cdef class Engine:
         cdef double work = self.row_work * (stop - start)
         cdef int used = self.crew.threads_for(n_blocks, work)
         cdef bint is_serial = used == 1
+        self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)
         if sums is not None:
             if labels_old is None or labels_old.shape[0] != self.points.n or sums.k != self.k \
@@ -812,7 +820,7 @@ cdef class Engine:
             n_changed //= n_owners  # every owner counted all of them
         return n_changed
 
-    def means(self, Sums sums, double[:, ::1] centroids):
+    def means(self, Sums sums not None, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
         cdef int64_t n_tasks = (self.k + 15) // 16, task
         cdef int used = self.crew.threads_for(n_tasks, 8.0 * self.row_work)
@@ -859,6 +867,7 @@ cdef class Engine:
         """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2."""
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d)
+        self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)
         if sq_dists.shape[0] != self.points.n:
             raise ValueError("sq_dists must have one value per point.")
@@ -885,6 +894,7 @@ cdef class Engine:
         """Write rows [start, stop)'s squared distances to all centroids, times exact_scale^2, into out (n, k)."""
         cdef int used = self.crew.threads_for(stop - start, self.row_work * (stop - start))
         cdef int64_t i
+        self.check_centroids()
         _check_rows(self.points.n, out.shape[0], start, stop)
         if out.shape[1] != self.k:
             raise ValueError(f"out must have {self.k} columns.")
@@ -919,7 +929,7 @@ cdef class Seeder:
     cdef double[:, ::1] gains
     cdef int64_t n_blocks
 
-    def __init__(self, Points points, Frame frame, const double[::1] weights, int64_t n_candidates,
+    def __init__(self, Points points not None, Frame frame not None, const double[::1] weights, int64_t n_candidates,
                  double[::1] closest, double[::1] block_sums, uint32_t[::1] masks, double[:, ::1] gains,
                  int n_threads, str isa):
         self.n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS

@@ -81,7 +81,8 @@ def run(
                 print(f"Converged at iteration {n_iter - 1}: strict convergence.")
             break
         pruning.after_round(centroids, labels)
-        shift = float(np.sum((centroids - moved) ** 2))
+        with np.errstate(over="ignore"):
+            shift = float(np.sum((centroids - moved) ** 2))
         if shift <= tol:
             if verbose:
                 reason = f"center shift {shift} within tolerance {tol}."
@@ -233,18 +234,22 @@ def _fill_empty(
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0
     if sq_dists.max() > 0:
-        sums = {}
+        sums, n_left = {}, {}
         for cluster, row in zip(empty, _farthest(sq_dists, empty.size), strict=False):
             point = problem.rows([row])[0]
             weight = 1.0 if row_weights is None else float(row_weights[row])
             old = int(labels[row])
             if old not in sums:
                 sums[old] = (moved[old] - problem.shift) * left[old]
+                n_left[old] = np.count_nonzero((labels == old) & (sq_dists >= 0))
             sums[old] -= (point - problem.shift) * weight
             left[old] -= weight
+            n_left[old] -= 1
             moved[cluster] = point
             left[cluster] = weight
         for old, total in sums.items():
+            if n_left[old] == 0:
+                left[old] = 0.0  # without the trace of weight that rounding leaves
             if left[old] > 0:
                 moved[old] = problem.shift + total / left[old]
     moved[left <= 0] = moved[np.argmax(left)]

@@ -25,9 +25,10 @@ static FASTKM_INLINE vf vf_set1(float a) {
     FOR_LANES(r.v[l] = a)
     return r;
 }
+/* memcpy, as rows of the user's need not be aligned. */
 static FASTKM_INLINE vf vf_load(const float* p) {
     vf r;
-    FOR_LANES(r.v[l] = p[l])
+    memcpy(r.v, p, sizeof r.v);
     return r;
 }
 static FASTKM_INLINE void vf_store(float* p, vf a) {
