@@ -9,6 +9,15 @@
     figures     the figures asked of fastkm, checked by --check
     report      Markdown tables, JSON, README's block
     machine     CPU, system, versions, commit: what a number means nothing without
+    kernels     a program of its own: the kernels' GFLOP/s against the FMA peak
 
-Imports run downwards. Only a worker's process imports the packages under test.
+Imports run downwards. Only a worker's process and ``kernels`` import the packages under test.
 """
+
+import sys
+from pathlib import Path
+
+# ``python -m`` in a checkout puts its sources, which hold no compiled core, before an installed
+# fastkm; what is installed is what is measured.
+if sys.path[0] == str(Path(__file__).resolve().parents[1]):
+    sys.path.append(sys.path.pop(0))

@@ -67,7 +67,7 @@ def _say(text: str) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict:
-    """Run every workload asked for and return the record."""
+    """Run every workload asked for and return the record, saved after each workload."""
     settings = Settings(
         n_threads=options.threads,
         turns=options.turns,
@@ -111,9 +111,16 @@ def measure(options: argparse.Namespace) -> dict:
         cells = run_workload(problem, peers, settings, begin + share, _say)
         row |= {"n": len(problem.points), "digest": problem.digest}
         row["cells"] = {peer: cell.as_record() for peer, cell in cells.items()}
+        _save(record, options.json)
     if settings.with_memory and figures.MEMORY_WORKLOAD in options.workloads:
         record["memory_by_dtype"] = _memory_by_dtype(options, settings, mnist)
+    _save(record, options.json)
     return record
+
+
+def _save(record: dict, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _memory_by_dtype(options: argparse.Namespace, settings: Settings, mnist: Path | None) -> dict:
@@ -139,12 +146,8 @@ def _memory_by_dtype(options: argparse.Namespace, settings: Settings, mnist: Pat
 
 def main() -> int:
     options = parse()
-    if options.from_json:
-        record = json.loads(options.from_json.read_text())
-    else:
-        record = measure(options)
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+    earlier = options.from_json
+    record = json.loads(earlier.read_text()) if earlier else measure(options)
     block = report.tables(record)
     print(block)
     if options.update_readme:

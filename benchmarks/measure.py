@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from . import machine, reference
-from .peers import APPROXIMATE_TOLERANCE, Peer, environment
+from .peers import Peer, environment
 from .workloads import ROOT, Problem
 
 _SETTLE = 0.06  # seconds before a fit, for the last peer's threads to stop spinning
@@ -199,7 +199,7 @@ def _open_and_judge(
     cell.n_iter = answer["n_iter"]
     found = reference.inertia(problem.points, np.load(saved))
     cell.relative_gap = reference.relative_gap(found, expected)
-    tolerance = problem.workload.tolerance if peer.is_exact else APPROXIMATE_TOLERANCE
+    tolerance = problem.workload.tolerance if peer.tolerance is None else peer.tolerance
     if not reference.is_right(cell.relative_gap, tolerance, peer.is_exact):
         cell.status = "wrong"
         cell.note = f"inertia off by {cell.relative_gap:+.1e}, allowed {tolerance:.0e}"

@@ -1,7 +1,8 @@
 """The oracle: Lloyd's algorithm and its inertia in float64 NumPy, block by block.
 
-Distances to choose by are ``||c||^2 - 2 x.c`` of centred values in float64, whose error is some
-1e-15 of the data's variance; the distances that are summed are of the direct form.
+Distances are compared as ``||c||^2 - 2 x.c`` of centred values in float64, which one matrix product
+gives; where two are too near each other to tell, in the direct form, summed from the first feature
+to the last, ties to the lowest index. The distances that are summed are of the direct form.
 """
 
 from __future__ import annotations
@@ -34,10 +35,32 @@ def assign(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.nd
     sq_dists = np.empty(len(points))
     for rows in _blocks(points, len(centroids)):
         block = points[rows].astype(np.float64)
-        labels[rows] = np.argmin(sq_norms - 2.0 * (block - centre) @ centred.T, axis=1)
+        labels[rows] = _nearest(block, centroids, block - centre, centred, sq_norms)
         block -= centroids[labels[rows]]
         sq_dists[rows] = np.einsum("id,id->i", block, block)
     return labels, sq_dists
+
+
+def _nearest(
+    block: np.ndarray,
+    centroids: np.ndarray,
+    centred_block: np.ndarray,
+    centred: np.ndarray,
+    sq_norms: np.ndarray,
+) -> np.ndarray:
+    comparable = sq_norms - 2.0 * centred_block @ centred.T
+    labels = np.argmin(comparable, axis=1)
+    # Far more than the rounding of d products, for any d here: d times 2^-53 times the norms.
+    sq_radius = np.einsum("id,id->i", centred_block, centred_block) + sq_norms.max()
+    least = np.take_along_axis(comparable, labels[:, None], axis=1)[:, 0]
+    is_near = comparable <= (least + 1e-12 * sq_radius)[:, None]
+    doubtful = np.flatnonzero(np.count_nonzero(is_near, axis=1) > 1)
+    if len(doubtful):
+        sq_dists = np.zeros((len(doubtful), len(centroids)))
+        for feature in range(block.shape[1]):
+            sq_dists += (block[doubtful, feature, None] - centroids[:, feature]) ** 2
+        labels[doubtful] = np.argmin(sq_dists, axis=1)
+    return labels
 
 
 def inertia(points: np.ndarray, centroids: np.ndarray) -> float:

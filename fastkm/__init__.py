@@ -10,7 +10,8 @@ commands    __main__, jobs, _info            estimators, drawing, scoring, guard
 drawing     plotting                         scoring, guards
 scoring     evaluation                       guards, compiled
 estimators  kmeans, _estimator, seeding      algorithm, guards, points
-algorithm   _restarts, _lloyd, _potential    points, compiled
+algorithm   _restarts, _lloyd, _potential    pruning, points, compiled
+pruning     _filter                          points, compiled
 points      _problem                         compiled
 guards      _validation, _threads            compiled
 compiled    _core                            nothing

@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -46,7 +46,7 @@ cdef extern from "kernels.h" nogil:
         float max_norm
 
     ctypedef struct fastkm_scratch:
-        float* panels
+        float* panel
         double* row
         double* dists
 
@@ -57,6 +57,28 @@ cdef extern from "kernels.h" nogil:
         uint64_t* low_sums
         int64_t* counts
         int64_t j_begin, j_end
+
+    ctypedef struct fastkm_basis:
+        int64_t p
+        const float* tiles
+        float skew
+
+    ctypedef struct fastkm_sketches:
+        float* panels
+        float* sq_norms
+        float* errors
+
+    ctypedef struct fastkm_filter:
+        int64_t p
+        fastkm_sketches sketches
+        const float* tiles
+        const float* centroid_sq_norms
+        float max_norm, max_error, stretch
+        float* upper
+        const float* drifts
+
+    ctypedef struct fastkm_filter_work:
+        int64_t n_distances, n_forced_rows
 
     ctypedef struct fastkm_weighted_sums:
         const double* shift
@@ -70,7 +92,6 @@ cdef extern from "kernels.h" nogil:
         double* sum_sq
         double* min
         double* max
-        double* nonfinite
 
     ctypedef struct fastkm_kernels:
         const char* isa
@@ -78,6 +99,11 @@ cdef extern from "kernels.h" nogil:
         float (*pack)(const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t) noexcept nogil
         int64_t (*assign)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
+        void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
+                       fastkm_scratch*, const fastkm_sketches*) noexcept nogil
+        void (*assign_filtered)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                                const fastkm_filter*, int64_t, int64_t, const int32_t*, fastkm_scratch*,
+                                fastkm_filter_work*, int32_t*) noexcept nogil
         int64_t (*accumulate)(const fastkm_points*, int64_t, int64_t, const int32_t*,
                               const int32_t*, fastkm_scratch*, const fastkm_sums*) noexcept nogil
         void (*means)(const fastkm_sums*, int64_t, int64_t, int64_t, double*) noexcept nogil
@@ -98,7 +124,7 @@ cdef extern from "kernels.h" nogil:
     const fastkm_kernels* fastkm_built(int index)
     bint fastkm_is_supported(const fastkm_kernels* kernels)
     size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k)
-    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d)
+    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k)
 
 cdef extern from *:
     """
@@ -326,7 +352,7 @@ cdef class _Crew:
         self.scratches = <fastkm_scratch*>self.scratch_table.start
         for t in range(self.n_threads):
             self.scratches[t] = fastkm_scratch_in(
-                self.scratch_memory.start + t * n_bytes, self.kernels, points.d
+                self.scratch_memory.start + t * n_bytes, self.kernels, points.d, k
             )
 
     cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
@@ -341,8 +367,8 @@ cdef class _Crew:
 
 
 cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
-    """Blocks handed out at once: some 50 microseconds of work, but at least eight turns a thread."""
-    cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 1
+    """Blocks handed out at once: neighbours, whose rows are prefetched; but at least eight turns a thread."""
+    cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 4
     cdef int64_t by_turns = n_blocks // (8 * n_threads) + 1
     return by_work if by_work < by_turns else by_turns
 
@@ -357,14 +383,14 @@ cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) exc
 
 def describe(Points points not None, const double[::1] origin, double[:, :, ::1] moments,
              int64_t start, int64_t stop, int n_threads, str isa):
-    """Write the moments of segments [start, stop) of the rows into moments (n_segments, 5, d).
+    """Write the moments of segments [start, stop) of the rows into moments (n_segments, 4, d).
 
-    Row s holds segment s's sum and sum of squares of x - origin, minimum, maximum, and 0 or, where a value was not
-    finite, NaN. Segments are equal shares of the rows, so the result does not depend on n_threads.
+    Row s holds segment s's sum and sum of squares of x - origin, minimum and maximum; a value that is not finite leaves
+    a sum that is not. Segments are equal shares of the rows, so the result does not depend on n_threads.
     """
     cdef int64_t n_segments = moments.shape[0], n = points.n, d = points.d, s
-    if origin.shape[0] != d or moments.shape[1] != 5 or moments.shape[2] != d:
-        raise ValueError("origin must have shape (d,) and moments (n_segments, 5, d).")
+    if origin.shape[0] != d or moments.shape[1] != 4 or moments.shape[2] != d:
+        raise ValueError("origin must have shape (d,) and moments (n_segments, 4, d).")
     if start < 0 or stop > n_segments or start > stop:
         raise ValueError(f"segments {start} to {stop} are outside 0 to {n_segments}.")
     cdef _Crew crew = _Crew(points, 1, n_threads, isa)
@@ -380,18 +406,13 @@ def describe(Points points not None, const double[::1] origin, double[:, :, ::1]
 
 cdef void _describe_segment(_Crew crew, const double[::1] origin, double[:, :, ::1] moments,
                             int64_t s, int t) noexcept nogil:
-    cdef int64_t n = crew.points.n, n_segments = moments.shape[0], f
+    cdef int64_t n = crew.points.n, n_segments = moments.shape[0]
     cdef fastkm_moments target
-    for f in range(crew.points.d):
-        moments[s, 0, f] = moments[s, 1, f] = moments[s, 4, f] = 0
-        moments[s, 2, f] = INFINITY
-        moments[s, 3, f] = -INFINITY
     target.origin = &origin[0]
     target.sum = &moments[s, 0, 0]
     target.sum_sq = &moments[s, 1, 0]
     target.min = &moments[s, 2, 0]
     target.max = &moments[s, 3, 0]
-    target.nonfinite = &moments[s, 4, 0]
     crew.kernels.describe(&crew.points.points, n * s // n_segments, n * (s + 1) // n_segments,
                           &crew.scratches[t], &target)
 
@@ -523,6 +544,109 @@ cdef class Sums:
             out[j] = self.sums.counts[j]
 
 
+cdef class Filter:
+    """Sketches of points and centroids, and bounds that say which distances need no measuring.
+
+    The bounds hold for the centroids given last to `move`; they grow as centroids drift.
+    """
+    cdef fastkm_filter filter
+    cdef fastkm_basis basis
+    cdef fastkm_sketches centroid_sketches
+    cdef _Memory point_memory, basis_memory, centroid_memory
+    cdef double[:, ::1] last
+    cdef float* tiles
+    cdef float* sq_norms
+    cdef float* drifts
+    cdef int64_t n, d, k
+    cdef int64_t panel_rows
+
+    def __cinit__(self, Points points, const float[:, ::1] basis, double skew, double[:, ::1] last, str isa):
+        cdef int64_t p = basis.shape[1], q, f, group, size, width = p + 1
+        self.n = points.n
+        self.d = points.d
+        self.k = last.shape[0]
+        if basis.shape[0] != self.d or last.shape[1] != self.d or p < 1:
+            raise ValueError("basis must have shape (d, p) and last (k, d).")
+        self.panel_rows = _kernels(isa).panel_rows
+        cdef int64_t n_rows = (self.n + self.panel_rows - 1) // self.panel_rows * self.panel_rows
+        cdef int64_t k_rows = (self.k + self.panel_rows - 1) // self.panel_rows * self.panel_rows
+        self.point_memory = _Memory()
+        self.point_memory.allocate(_size(n_rows, width + 3, sizeof(float)))
+        self.filter.sketches.panels = <float*>self.point_memory.start
+        self.filter.sketches.sq_norms = self.filter.sketches.panels + n_rows * width
+        self.filter.sketches.errors = self.filter.sketches.sq_norms + n_rows
+        self.filter.upper = self.filter.sketches.errors + n_rows
+        self.centroid_memory = _Memory()
+        self.centroid_memory.allocate(_size(k_rows, 2 * width + 4, sizeof(float)), zero=True)
+        self.centroid_sketches.panels = <float*>self.centroid_memory.start
+        self.centroid_sketches.sq_norms = self.centroid_sketches.panels + k_rows * width
+        self.centroid_sketches.errors = self.centroid_sketches.sq_norms + k_rows
+        self.tiles = self.centroid_sketches.errors + k_rows
+        self.sq_norms = self.tiles + k_rows * width
+        self.drifts = self.sq_norms + k_rows
+        self.basis_memory = _Memory()
+        self.basis_memory.allocate(_size(self.d, p, sizeof(float)))
+        cdef float* packed = <float*>self.basis_memory.start
+        for q in range(p):
+            group = q - q % FASTKM_TILE_CENTROIDS
+            size = min(p - group, <int64_t>FASTKM_TILE_CENTROIDS)
+            for f in range(self.d):
+                packed[group * self.d + f * size + q - group] = basis[f, q]
+        self.basis.p = p
+        self.basis.tiles = packed
+        self.basis.skew = <float>(skew * 1.0001)
+        self.filter.p = p
+        self.filter.tiles = self.tiles
+        self.filter.centroid_sq_norms = self.sq_norms
+        self.filter.drifts = self.drifts
+        self.filter.stretch = <float>(1 + 1.1 * skew + 1e-6)
+        self.last = last
+
+    def set_upper(self, const double[::1] sq_dists, double scale):
+        """Take the points' squared distances to their own centroids; scale turns their root into kernel units."""
+        cdef int64_t i
+        if sq_dists.shape[0] != self.n:
+            raise ValueError(f"sq_dists must have shape {(self.n,)}.")
+        for i in range(self.n):
+            self.filter.upper[i] = <float>(sqrt(sq_dists[i]) * scale * (1 + 1e-6)) + <float>1e-37
+
+    cdef int move(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
+        """Follow the centroids: how far each drifted, and their new sketches."""
+        cdef int64_t width = self.basis.p + 1, j, f, group, size
+        cdef double drift, difference, sq_norm
+        cdef float max_sq_norm = 0, max_error = 0
+        cdef float value
+        cdef Points centroids = Points(raw)
+        with nogil:
+            for j in range(self.k):
+                drift = 0
+                for f in range(self.d):
+                    difference = (raw[j, f] - self.last[j, f]) * frame.frame.scale
+                    drift += difference * difference
+                    self.last[j, f] = raw[j, f]
+                self.drifts[j] = <float>(sqrt(drift) * (1 + 1e-6)) + (<float>1e-37 if drift > 0 else 0)
+            crew.kernels.sketch(&centroids.points, &frame.frame, &self.basis, 0, self.k, &crew.scratches[0],
+                                &self.centroid_sketches)
+            for j in range(self.k):
+                group = j - j % FASTKM_TILE_CENTROIDS
+                size = min(self.k - group, <int64_t>FASTKM_TILE_CENTROIDS)
+                sq_norm = 0
+                for f in range(width):
+                    value = self.centroid_sketches.panels[
+                        (j // self.panel_rows * width + f) * self.panel_rows + j % self.panel_rows
+                    ]
+                    self.tiles[group * width + f * size + j - group] = -2 * value
+                    sq_norm += <double>value * value
+                self.sq_norms[j] = <float>sq_norm
+                if not self.sq_norms[j] <= max_sq_norm:
+                    max_sq_norm = self.sq_norms[j]
+                if not self.centroid_sketches.errors[j] <= max_error:
+                    max_error = self.centroid_sketches.errors[j]
+        self.filter.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
+        self.filter.max_error = max_error
+        return 0
+
+
 cdef struct _Round:
     # One pass over some rows: where to begin, and what to write.
     int64_t start, stop
@@ -538,6 +662,7 @@ cdef class Engine:
     cdef Frame frame
     cdef Centroids centroids
     cdef _Crew crew
+    cdef Filter filter
     cdef _Memory exact_counts
     cdef int64_t* n_exact_of
     cdef readonly int64_t k
@@ -566,6 +691,61 @@ cdef class Engine:
     def set_centroids(self, const double[:, ::1] centroids):
         """Take centroids (k, d), which must not change while the engine uses them."""
         self.centroids.pack(centroids, self.frame, self.crew)
+        if self.filter is not None:
+            self.filter.move(centroids, self.frame, self.crew)
+
+    def use_filter(self, Filter filter):
+        """Leave out what the filter excludes, from now on; None ends that.
+
+        The next rows labelled must have their labels under the filter's last centroids in labels_old.
+        """
+        if filter is not None and (filter.n != self.points.n or filter.d != self.points.d or filter.k != self.k
+                                   or filter.panel_rows != self.crew.kernels.panel_rows):
+            raise ValueError("The filter must fit the engine.")
+        self.filter = filter
+
+    def sketch(self, Filter filter, int64_t start, int64_t stop):
+        """Sketch rows [start, stop) for the filter."""
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * filter.basis.p)
+        _check_rows(self.points.n, filter.n, start, stop)
+        with nogil:
+            if used == 1:
+                self.sketch_rows(filter, start, stop, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
+                    self.sketch_rows(filter, start + b * FASTKM_BLOCK_ROWS,
+                                     min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
+
+    cdef void sketch_rows(self, Filter filter, int64_t start, int64_t stop, int t) noexcept nogil:
+        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &filter.basis, start, stop,
+                                 &self.crew.scratches[t], &filter.filter.sketches)
+
+    def filter_work(self):
+        """Return the distances measured and the rows labelled by force since the last call."""
+        cdef int64_t n_distances = 0, n_forced_rows = 0
+        cdef int t
+        for t in range(self.crew.n_threads):
+            n_distances += self.n_exact_of[t * 8 + 1]
+            n_forced_rows += self.n_exact_of[t * 8 + 2]
+            self.n_exact_of[t * 8 + 1] = self.n_exact_of[t * 8 + 2] = 0
+        return n_distances, n_forced_rows
+
+    cdef void label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
+        cdef fastkm_filter_work work
+        if self.filter is None:
+            self.n_exact_of[t * 8] += self.crew.kernels.assign(
+                &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
+                &self.crew.scratches[t], task.labels + i
+            )
+            return
+        work.n_distances = work.n_forced_rows = 0
+        self.crew.kernels.assign_filtered(
+            &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.filter.filter, i, end,
+            task.labels_old, &self.crew.scratches[t], &work, task.labels + i
+        )
+        self.n_exact_of[t * 8 + 1] += work.n_distances
+        self.n_exact_of[t * 8 + 2] += work.n_forced_rows
 
     cdef int check_centroids(self) except -1:
         if self.centroids.centroids.raw == NULL:
@@ -576,10 +756,7 @@ cdef class Engine:
         cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
         cdef int64_t end = min(i + FASTKM_BLOCK_ROWS, task.stop)
         cdef fastkm_sums mine
-        self.n_exact_of[t * 8] += self.crew.kernels.assign(
-            &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
-            &self.crew.scratches[t], task.labels + i
-        )
+        self.label_block(task, i, end, t)
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
@@ -598,6 +775,7 @@ cdef class Engine:
                Sums sums=None, bint recheck=True):
         """Label rows [start, stop); with labels_old and sums, also move the sums of rows whose label changed.
 
+        With a filter, labels_old holds the labels under the last centroids; without labels_old, labels does.
         Returns the number of changed labels, 0 without sums.
         """
         cdef _Round task
@@ -612,6 +790,10 @@ cdef class Engine:
             if labels_old is None or labels_old.shape[0] != self.points.n or sums.k != self.k \
                     or sums.d != self.points.d or sums.n_threads < used:
                 raise ValueError("sums and labels_old must fit the engine.")
+        if labels_old is not None and labels_old.shape[0] != self.points.n:
+            raise ValueError("labels_old must have one label per point.")
+        task.labels_old = &labels[0]
+        if labels_old is not None:
             task.labels_old = &labels_old[0]
         task.start = start
         task.stop = stop
@@ -766,7 +948,7 @@ cdef class Seeder:
         self.gains = gains
         self.candidates = Centroids(n_candidates, points.d)
         self.crew = _Crew(points, n_candidates, n_threads, isa)
-        
+
     def propose(self, const double[:, ::1] candidates):
         """Find each candidate's gain: how much of the potential it would take away.
 

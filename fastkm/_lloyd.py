@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._filter import Pruning
 from ._problem import FloatArray, LabelArray, Problem
 
 
@@ -66,6 +67,7 @@ def run(
     labels = np.full(problem.n, -1, dtype=np.int32)
     labels_old = labels.copy()
     strict = False
+    pruning = Pruning(problem, engine, max_iter)
     for n_iter in range(1, max_iter + 1):
         labels, labels_old = labels_old, labels
         n_changed = update.assign(engine, centroids, labels_old, labels)
@@ -78,6 +80,7 @@ def run(
             if verbose:
                 print(f"Converged at iteration {n_iter - 1}: strict convergence.")
             break
+        pruning.after_round(centroids, labels)
         with np.errstate(over="ignore"):
             shift = float(np.sum((centroids - moved) ** 2))
         if shift <= tol:
@@ -127,23 +130,19 @@ def _contiguous(centroids: npt.NDArray[np.floating]) -> FloatArray:
 
 
 def _assign(
-    problem: Problem, engine: _core.Engine, centroids: FloatArray, labels: LabelArray
+    problem: Problem,
+    engine: _core.Engine,
+    centroids: FloatArray,
+    labels: LabelArray,
+    labels_old: LabelArray | None = None,
 ) -> None:
     engine.set_centroids(centroids)
     for start, stop in problem.slices(engine.k):
-        engine.assign(labels, start, stop)
-
-
-def _own_sq_dists(problem: Problem, engine: _core.Engine, labels: LabelArray) -> FloatArray:
-    """Squared distances (n,) to the engine's centroids, in units of exact_scale squared."""
-    sq_dists = np.empty(problem.n)
-    for start, stop in problem.slices(4):
-        engine.own_sq_dists(labels, sq_dists, start, stop)
-    return sq_dists
+        engine.assign(labels, start, stop, labels_old)
 
 
 def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> float:
-    return problem.weighted_sum(_own_sq_dists(problem, engine, labels))
+    return problem.weighted_sum(problem.own_sq_dists(engine, labels))
 
 
 class _ExactUpdate:
@@ -193,7 +192,7 @@ class _WeightedUpdate:
         labels: LabelArray,
     ) -> int:
         """Label all points and return how many labels changed."""
-        _assign(self.problem, engine, centroids, labels)
+        _assign(self.problem, engine, centroids, labels, labels_old)
         return int(np.count_nonzero(labels != labels_old))
 
     def means(
@@ -230,7 +229,7 @@ def _fill_empty(
     if empty.size == 0:
         return
     left = weights.astype(np.float64)
-    sq_dists = _own_sq_dists(problem, engine, labels)
+    sq_dists = problem.own_sq_dists(engine, labels)
     row_weights = problem.sample_weight if problem.uniform_weight is None else None
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0

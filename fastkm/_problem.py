@@ -22,20 +22,35 @@ SEGMENT_VALUES = 65536
 SAMPLE_ROWS = 64
 
 
-def row_slices(n: int, row_work: float) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) over n rows in slices of about SLICE_SECONDS, each timed for the next.
+class Slices:
+    """Ranges of equal tasks that take about SLICE_SECONDS each; every one is timed for the next.
 
-    `row_work` is the number of multiplications per row. Every start is a multiple of the block
-    size, so that slicing leaves the order of float64 sums as it is.
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    granule : int
+        Every start is a multiple of it, so that slicing leaves the order of float64 sums as it is.
+    row_work : float
+        Number of multiplications per row.
     """
-    start, rate = 0, FIRST_RATE
-    while start < n:
-        n_blocks = max(1, int(SLICE_SECONDS * rate / (row_work * _core.BLOCK_ROWS)))
-        stop = min(n, start + n_blocks * _core.BLOCK_ROWS)
-        begun = perf_counter()
-        yield start, stop
-        rate = row_work * (stop - start) / max(perf_counter() - begun, 1e-6)
-        start = stop
+
+    def __init__(self, n: int, granule: int, row_work: float) -> None:
+        self._n, self._granule = n, granule
+        self._granule_work = granule * row_work
+        self._rate = FIRST_RATE
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) over all rows; the time until the next is asked for sets its size."""
+        start = 0
+        while start < self._n:
+            n_granules = max(1, int(SLICE_SECONDS * self._rate / self._granule_work))
+            stop = min(self._n, start + n_granules * self._granule)
+            begun = perf_counter()
+            yield start, stop
+            seconds = max(perf_counter() - begun, 1e-6)
+            self._rate = self._granule_work / self._granule * (stop - start) / seconds
+            start = stop
 
 
 def _exponent(magnitude: npt.ArrayLike) -> npt.NDArray[np.intc]:
@@ -80,6 +95,7 @@ class Problem:
         self.n, self.d = self.points.n, self.points.d
         self.sample_weight = sample_weight
         self.n_threads = n_threads
+        self._slices: dict[int, Slices] = {}
         self.isa = _core.DEFAULT_ISA if isa is None else isa
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
@@ -100,16 +116,15 @@ class Problem:
             origin = np.mean(self.rows(range(0, n, -(-n // SAMPLE_ROWS))), axis=0)
         origin[~np.isfinite(origin)] = 0.0
         n_segments = max(1, min(MAX_SEGMENTS, -(-n // SEGMENT_ROWS), SEGMENT_VALUES // d))
-        moments = np.empty((n_segments, 5, d))
-        segment_work = 8.0 * d * n / n_segments
-        start, rate = 0, FIRST_RATE
-        while start < n_segments:
-            stop = min(n_segments, start + max(1, int(SLICE_SECONDS * rate / segment_work)))
-            begun = perf_counter()
+        moments = np.empty((n_segments, 4, d))
+        for start, stop in Slices(n_segments, 1, 8.0 * d * n / n_segments):
             _core.describe(self.points, origin, moments, start, stop, self.n_threads, self.isa)
-            rate = segment_work * (stop - start) / max(perf_counter() - begun, 1e-6)
-            start = stop
-        self.is_finite = bool(np.all(moments[:, 4] == 0))
+        # A sum of finite values may overflow; only then do the values themselves have to be asked.
+        is_finite = np.isfinite(moments[:, 0]).all(axis=1)
+        self.is_finite = all(
+            np.isfinite(self.X[n * s // n_segments : n * (s + 1) // n_segments]).all()
+            for s in np.flatnonzero(~is_finite)
+        )
         if not self.is_finite:
             return
         low, high = moments[:, 2].min(axis=0), moments[:, 3].max(axis=0)
@@ -146,6 +161,7 @@ class Problem:
         exact_exponent = max(-limit, min(limit, -exponent, limit - int(largest.max())))
         self.exact_scale = math.ldexp(1.0, exact_exponent) if is_extreme else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
+        self.scale = scale
         self.frame = _core.Frame(kernel_shift, shift_f32, scale, self.exact_scale)
 
         # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
@@ -157,9 +173,18 @@ class Problem:
         """Make the engine that labels the points under k centroids."""
         return _core.Engine(self.points, self.frame, k, self.n_threads, self.isa)
 
-    def slices(self, k: int) -> Iterator[tuple[int, int]]:
-        """Yield slices of rows whose work is a pass over k centroids."""
-        return row_slices(self.n, float(k * self.d))
+    def slices(self, k: int) -> Slices:
+        """Return slices of rows for a pass over k centroids, with the pace learnt so far."""
+        if k not in self._slices:
+            self._slices[k] = Slices(self.n, _core.BLOCK_ROWS, float(k * self.d))
+        return self._slices[k]
+
+    def own_sq_dists(self, engine: _core.Engine, labels: LabelArray) -> FloatArray:
+        """Return squared distances (n,) to the labels' centroids, in exact_scale squared."""
+        sq_dists = np.empty(self.n)
+        for start, stop in self.slices(4):
+            engine.own_sq_dists(labels, sq_dists, start, stop)
+        return sq_dists
 
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.

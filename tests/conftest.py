@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
 import pytest
+
+# Python started by a test imports the installed package, not the sources in the current folder.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ def _map():
 
 def _modules():
     """Return (top-level name, source) of each module of the package."""
-    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyx")]):
-        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py").removesuffix(".pyx")
+    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]):
+        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py").removesuffix(".pyi")
         if name not in OUTSIDE_THE_MAP:
             yield name, path
 

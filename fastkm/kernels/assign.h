@@ -1,37 +1,74 @@
-/* The fused kernel: products, argmin, second best and the proof that float32 decided right; see README.md. */
+/* The fused kernel: products, argmin, second best and the proof that float32 decided right; see
+ * README.md. */
 
-#define MAX_PANELS (FASTKM_BLOCK_ROWS / PANEL_ROWS)
+/* Memory to bring into the second-level cache while the tiles compute: the rows of the next panel.
+ */
+typedef struct {
+    const char* next;
+    int64_t lines_per_tile;
+} lines_ahead;
 
-static FASTKM_INLINE int64_t panels_at_once(int64_t d) {
-    const int64_t fit = FASTKM_PANELS_BYTES / (d * PANEL_ROWS * (int64_t)sizeof(float));
-    return FASTKM_MAX(FASTKM_MIN(fit, MAX_PANELS), 1);
+#define LINE_BYTES 64
+
+/* The rows after i's panel, spread evenly over the tiles of the panel at hand. */
+static lines_ahead lines_of_next_panel(const fastkm_points* points, int64_t i, int64_t k) {
+    const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+    const int64_t begin = FASTKM_MIN(i + PANEL_ROWS, points->n),
+                  end = FASTKM_MIN(begin + PANEL_ROWS, points->n);
+    const int64_t bytes = (end - begin) * points->row_stride;
+    const int is_dense =
+        points->row_stride > 0 && points->col_stride * points->d == points->row_stride;
+    return (lines_ahead){points->base + begin * points->row_stride,
+                         is_dense ? (bytes / LINE_BYTES + n_tiles - 1) / n_tiles : 0};
 }
 
 /* ||z||^2 - 2 y.z of a panel's points and n_centroids centroids; the factor -2 is in the tile. */
 static FASTKM_INLINE void products(const float* panel, const float* tile, const float* sq_norms,
-                                   int64_t d, const int n_centroids,
+                                   int64_t d, const int n_centroids, lines_ahead* ahead,
                                    vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS]) {
+    const int64_t f_ahead = FASTKM_MIN(ahead->lines_per_tile, d);
     for (int j = 0; j < n_centroids; j++)
         for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_set1(sq_norms[j]);
-    for (int64_t f = 0; f < d; f++) {
-        vf y[TILE_VECTORS];
-        for (int v = 0; v < TILE_VECTORS; v++) y[v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
-        for (int j = 0; j < n_centroids; j++) {
-            const vf z = vf_set1(tile[f * n_centroids + j]);
-            for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_fma(y[v], z, product[j][v]);
-        }
+#define ADD_FEATURE(f)                                                                             \
+    do {                                                                                           \
+        vf y[TILE_VECTORS];                                                                        \
+        for (int v = 0; v < TILE_VECTORS; v++)                                                     \
+            y[v] = vf_load(panel + (f) * PANEL_ROWS + v * LANES);                                  \
+        for (int j = 0; j < n_centroids; j++) {                                                    \
+            const vf z = vf_set1(tile[(f) * n_centroids + j]);                                     \
+            for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_fma(y[v], z, product[j][v]); \
+        }                                                                                          \
+    } while (0)
+    for (int64_t f = 0; f < f_ahead; f++) {
+        prefetch(ahead->next + f * LINE_BYTES);
+        ADD_FEATURE(f);
     }
+    for (int64_t f = f_ahead; f < d; f++) ADD_FEATURE(f);
+#undef ADD_FEATURE
+    ahead->next += ahead->lines_per_tile * LINE_BYTES;
 }
 
 /* Calls function(..., n) with the tile's size as a compile-time constant. */
-#define WITH_CONSTANT_TILE(n, call)                                                                \
-    switch (n) {                                                                                   \
-    case 1: call(1); break;                                                                        \
-    case 2: call(2); break;                                                                        \
-    case 3: call(3); break;                                                                        \
-    case 4: call(4); break;                                                                        \
-    case 5: call(5); break;                                                                        \
-    default: call(FASTKM_TILE_CENTROIDS); break;                                                   \
+#define WITH_CONSTANT_TILE(n, call)  \
+    switch (n) {                     \
+    case 1:                          \
+        call(1);                     \
+        break;                       \
+    case 2:                          \
+        call(2);                     \
+        break;                       \
+    case 3:                          \
+        call(3);                     \
+        break;                       \
+    case 4:                          \
+        call(4);                     \
+        break;                       \
+    case 5:                          \
+        call(5);                     \
+        break;                       \
+    default:                         \
+        call(FASTKM_TILE_CENTROIDS); \
+        break;                       \
     }
 
 /* Nearest and second nearest so far of a panel's points. */
@@ -48,11 +85,12 @@ static FASTKM_INLINE void fold(vf candidate, vi candidate_index, vf* best, vf* s
     *index = vi_select(is_nearer, candidate_index, *index);
 }
 
-static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* centroids, int64_t j_begin,
-                                    const int n_centroids, nearest_two* nearest) {
+static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* centroids,
+                                    int64_t j_begin, const int n_centroids, lines_ahead* ahead,
+                                    nearest_two* nearest) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, centroids->tiles + j_begin * centroids->d, centroids->sq_norms + j_begin,
-             centroids->d, n_centroids, product);
+             centroids->d, n_centroids, ahead, product);
     for (int v = 0; v < TILE_VECTORS; v++) {
         vf best = vf_load(nearest->best + v * LANES);
         vf second = vf_load(nearest->second + v * LANES);
@@ -66,8 +104,8 @@ static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* 
 }
 
 /* With so few features the points and the fold stay in registers, and the centroids stream past. */
-static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids, const int d,
-                                     nearest_two* nearest) {
+static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids,
+                                     const int d, nearest_two* nearest) {
     vf y[LOW_D][TILE_VECTORS], best[TILE_VECTORS], second[TILE_VECTORS];
     vi index[TILE_VECTORS];
     for (int v = 0; v < TILE_VECTORS; v++) {
@@ -97,7 +135,8 @@ static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids*
     }
 }
 
-/* Constants of the rounding bound E(R) = a R (R + 2 ||y||) + b (||y|| + R)^2 + c (1 + ||y|| + R); README.md derives it. */
+/* Constants of the rounding bound E(R) = a R (R + 2 ||y||) + b (||y|| + R)^2 + c (1 + ||y|| + R);
+ * README.md derives it. */
 typedef struct {
     float a, b, c, slack;
 } rounding_bound;
@@ -116,7 +155,8 @@ static FASTKM_INLINE vf bound_at(const rounding_bound* bound, vf norm, vf radius
     return vf_add(vf_add(product, direct), vf_mul(vf_set1(bound->c), vf_add(vf_set1(1), both)));
 }
 
-/* A bit for each of a vector's points whose two nearest lie closer together than float32 can tell. */
+/* A bit for each of a vector's points whose two nearest lie closer together than float32 can tell.
+ */
 static FASTKM_INLINE uint32_t undecided(const rounding_bound* bound, vf best, vf second, vf sq_norm,
                                         float max_norm) {
     const vf slack = vf_set1(bound->slack);
@@ -139,8 +179,9 @@ static void reset_nearest(nearest_two* nearest) {
 }
 
 static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* frame,
-                            const fastkm_centroids* centroids, const rounding_bound* bound, int64_t i_begin,
-                            int64_t n_rows, int recheck, const nearest_two* nearest, const float* sq_norms,
+                            const fastkm_centroids* centroids, const rounding_bound* bound,
+                            int64_t i_begin, int64_t n_rows, int recheck,
+                            const nearest_two* nearest, const float* sq_norms,
                             fastkm_scratch* scratch, int32_t* labels) {
     int64_t n_exact = 0;
     memcpy(labels, nearest->index, (size_t)n_rows * sizeof *labels);
@@ -157,50 +198,39 @@ static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* fra
     return n_exact;
 }
 
-static void fold_panels(const float* panels, int64_t n_panels, const fastkm_centroids* centroids,
-                        nearest_two* nearest) {
+static void fold_panel(const float* panel, const fastkm_centroids* centroids, lines_ahead ahead,
+                       nearest_two* nearest) {
     const int64_t d = centroids->d, k = centroids->k;
     const uint32_t saved = flush_denormals();
-    if (d <= LOW_D)
-        for (int64_t p = 0; p < n_panels; p++) {
-            const float* panel = panels + p * d * PANEL_ROWS;
-#define FOLD(constant_d) fold_low_d(panel, centroids, constant_d, &nearest[p])
-            WITH_CONSTANT_D(d, FOLD)
+    if (d <= LOW_D) {
+#define FOLD(constant_d) fold_low_d(panel, centroids, constant_d, nearest)
+        WITH_CONSTANT_D(d, FOLD)
+#undef FOLD
+    } else {
+        reset_nearest(nearest);
+        for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS) {
+#define FOLD(n) fold_tile(panel, centroids, j, n, &ahead, nearest)
+            WITH_CONSTANT_TILE(k - j, FOLD)
 #undef FOLD
         }
-    else
-        for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS)
-            for (int64_t p = 0; p < n_panels; p++) {
-                const float* panel = panels + p * d * PANEL_ROWS;
-#define FOLD(n) fold_tile(panel, centroids, j, n, &nearest[p])
-                WITH_CONSTANT_TILE(k - j, FOLD)
-#undef FOLD
-            }
+    }
     restore_denormals(saved);
 }
 
 static int64_t assign(const fastkm_points* points, const fastkm_frame* frame,
-                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end, int recheck,
-                      fastkm_scratch* scratch, int32_t* labels) {
-    const int64_t d = points->d;
-    const int64_t step = panels_at_once(d) * PANEL_ROWS;
-    const rounding_bound bound = bound_for(d);
+                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
+                      int recheck, fastkm_scratch* scratch, int32_t* labels) {
+    const rounding_bound bound = bound_for(points->d);
     int64_t n_exact = 0;
-    nearest_two nearest[MAX_PANELS];
-    float sq_norms[MAX_PANELS][PANEL_ROWS];
-    for (int64_t i = i_begin; i < i_end; i += step) {
-        const int64_t n_rows = FASTKM_MIN(i_end - i, step);
-        const int64_t n_panels = (n_rows + PANEL_ROWS - 1) / PANEL_ROWS;
-        for (int64_t p = 0; p < n_panels; p++) {
-            load_panel(points, frame, i + p * PANEL_ROWS, n_rows - p * PANEL_ROWS,
-                       scratch->panels + p * d * PANEL_ROWS, sq_norms[p]);
-            reset_nearest(&nearest[p]);
-        }
-        fold_panels(scratch->panels, n_panels, centroids, nearest);
-        for (int64_t p = 0; p < n_panels; p++)
-            n_exact += settle_panel(points, frame, centroids, &bound, i + p * PANEL_ROWS,
-                                    FASTKM_MIN(n_rows - p * PANEL_ROWS, PANEL_ROWS), recheck, &nearest[p],
-                                    sq_norms[p], scratch, labels + (i - i_begin) + p * PANEL_ROWS);
+    nearest_two nearest;
+    float sq_norms[PANEL_ROWS];
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        fold_panel(scratch->panel, centroids, lines_of_next_panel(points, i, centroids->k),
+                   &nearest);
+        n_exact += settle_panel(points, frame, centroids, &bound, i, n_rows, recheck, &nearest,
+                                sq_norms, scratch, labels + (i - i_begin));
     }
     return n_exact;
 }

@@ -1,9 +1,11 @@
-/* One implementation: the shared bodies over the vector operations that the including source chose. Everything is
- * static, so that no function built for one instruction set can be linked into another. */
+/* One implementation: the shared bodies over the vector operations that the including source chose.
+ * Everything is static, so that no function built for one instruction set can be linked into
+ * another. */
 #include "load.h"
 #include "exact.h"
 #include "pack.h"
 #include "assign.h"
+#include "filter.h"
 #include "accumulate.h"
 #include "describe.h"
 #include "propose.h"
@@ -19,6 +21,8 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .panel_rows = PANEL_ROWS,
     .pack = pack,
     .assign = assign,
+    .sketch = sketch,
+    .assign_filtered = assign_filtered,
     .accumulate = accumulate,
     .means = means,
     .accumulate_weighted = accumulate_weighted,

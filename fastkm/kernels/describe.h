@@ -1,24 +1,94 @@
-/* Moments of the columns: one pass before a fit, for centring, scaling, the tolerance and the check for NaN. */
+/* Moments of the columns: one pass before a fit, for centring, scaling, the tolerance and the check
+ * for NaN.
+ *
+ * Rows are taken MOMENT_ROWS at a time, so that the running moments are read and written once for
+ * all of them. With few features neighbouring rows lie side by side in one vector, each with
+ * moments of its own, joined at the end. The order of additions depends on d alone: not on vector
+ * width or layout. */
 
-static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end, fastkm_scratch* scratch,
-                     const fastkm_moments* moments) {
+static FASTKM_INLINE int64_t rows_side_by_side(int64_t d) {
+    return d < FASTKM_ROWS_BESIDE ? FASTKM_ROWS_BESIDE : 1;
+}
+
+/* Rows [i, i + n_rows) one behind the other. */
+static void load_rows(const fastkm_points* points, int64_t i, int64_t n_rows, double* rows) {
     const int64_t d = points->d;
-    const double* FASTKM_RESTRICT row = scratch->row;
-    const double* FASTKM_RESTRICT origin = moments->origin;
-    double* FASTKM_RESTRICT sum = moments->sum;
-    double* FASTKM_RESTRICT sum_sq = moments->sum_sq;
-    double* FASTKM_RESTRICT min = moments->min;
-    double* FASTKM_RESTRICT max = moments->max;
-    double* FASTKM_RESTRICT nonfinite = moments->nonfinite;
-    for (int64_t i = i_begin; i < i_end; i++) {
-        load_row(points, i, scratch->row);
-        for (int64_t f = 0; f < d; f++) {
-            const double x = row[f], difference = x - origin[f];
-            sum[f] += difference;
-            sum_sq[f] += difference * difference;
-            min[f] = x < min[f] ? x : min[f];
-            max[f] = x > max[f] ? x : max[f];
-            nonfinite[f] += x * 0;
+    fastkm_points flat = *points;
+    if (points->col_stride * d == points->row_stride) {
+        flat.base += i * points->row_stride;
+        flat.d = n_rows * d;
+        load_row(&flat, 0, rows);
+    } else {
+        for (int64_t r = 0; r < n_rows; r++) load_row(points, i + r, rows + r * d);
+    }
+}
+
+/* The moments of `width` columns: sum, sum of squares, minimum and maximum, one array behind the
+ * other. */
+static FASTKM_INLINE void add_value(double x, double origin, int64_t width, double* moments) {
+    const double difference = x - origin;
+    moments[0] += difference;
+    moments[width] += difference * difference;
+    moments[2 * width] = x < moments[2 * width] ? x : moments[2 * width];
+    moments[3 * width] = x > moments[3 * width] ? x : moments[3 * width];
+}
+
+static void add_rows(const double* rows, const double* origin, int64_t width, double* moments) {
+    int64_t f = 0;
+    for (; f + DOUBLE_LANES <= width; f += DOUBLE_LANES) {
+        const vd origin_vd = vd_load(origin + f);
+        vd sum = vd_load(moments + f), sum_sq = vd_load(moments + width + f);
+        vd min = vd_load(moments + 2 * width + f), max = vd_load(moments + 3 * width + f);
+        for (int r = 0; r < FASTKM_MOMENT_ROWS; r++) {
+            const vd x = vd_load(rows + r * width + f), difference = vd_sub(x, origin_vd);
+            sum = vd_add(sum, difference);
+            sum_sq = vd_add(sum_sq, vd_mul(difference, difference));
+            min = vd_min(x, min);
+            max = vd_max(x, max);
         }
+        vd_store(moments + f, sum);
+        vd_store(moments + width + f, sum_sq);
+        vd_store(moments + 2 * width + f, min);
+        vd_store(moments + 3 * width + f, max);
+    }
+    for (; f < width; f++)
+        for (int r = 0; r < FASTKM_MOMENT_ROWS; r++)
+            add_value(rows[r * width + f], origin[f], width, moments + f);
+}
+
+static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end,
+                     fastkm_scratch* scratch, const fastkm_moments* moments) {
+    const int64_t d = points->d, n_beside = rows_side_by_side(d), width = n_beside * d;
+    const int64_t step = n_beside * FASTKM_MOMENT_ROWS;
+    double* rows = scratch->rows;
+    double* origin = rows + FASTKM_MOMENT_ROWS * width;
+    double* beside = origin + width;
+    int64_t i = i_begin;
+    for (int64_t c = 0; c < width; c++) {
+        origin[c] = moments->origin[c % d];
+        beside[c] = beside[width + c] = 0;
+        beside[2 * width + c] = INFINITY;
+        beside[3 * width + c] = -INFINITY;
+    }
+    for (; i + step <= i_end; i += step) {
+        load_rows(points, i, step, rows);
+        add_rows(rows, origin, width, beside);
+    }
+    for (; i < i_end; i++) {
+        load_row(points, i, rows);
+        for (int64_t f = 0; f < d; f++) add_value(rows[f], origin[f], width, beside + f);
+    }
+    for (int64_t f = 0; f < d; f++) {
+        double sum = 0, sum_sq = 0, min = INFINITY, max = -INFINITY;
+        for (int64_t c = f; c < width; c += d) {
+            sum += beside[c];
+            sum_sq += beside[width + c];
+            min = FASTKM_MIN(beside[2 * width + c], min);
+            max = FASTKM_MAX(beside[3 * width + c], max);
+        }
+        moments->sum[f] = sum;
+        moments->sum_sq[f] = sum_sq;
+        moments->min[f] = min;
+        moments->max[f] = max;
     }
 }

@@ -15,8 +15,10 @@ typedef struct {
     int32_t v[LANES];
 } vm;
 
-#define FOR_LANES(expression)                                                                      \
-    for (int l = 0; l < LANES; l++) { expression; }
+#define FOR_LANES(expression)         \
+    for (int l = 0; l < LANES; l++) { \
+        expression;                   \
+    }
 
 static FASTKM_INLINE vf vf_set1(float a) {
     vf r;
@@ -29,7 +31,9 @@ static FASTKM_INLINE vf vf_load(const float* p) {
     memcpy(r.v, p, sizeof r.v);
     return r;
 }
-static FASTKM_INLINE void vf_store(float* p, vf a) { FOR_LANES(p[l] = a.v[l]) }
+static FASTKM_INLINE void vf_store(float* p, vf a) {
+    FOR_LANES(p[l] = a.v[l])
+}
 static FASTKM_INLINE vf vf_add(vf a, vf b) {
     FOR_LANES(a.v[l] += b.v[l])
     return a;
@@ -42,7 +46,9 @@ static FASTKM_INLINE vf vf_mul(vf a, vf b) {
     FOR_LANES(a.v[l] *= b.v[l])
     return a;
 }
-static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) { return vf_add(vf_mul(a, b), c); }
+static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) {
+    return vf_add(vf_mul(a, b), c);
+}
 static FASTKM_INLINE vf vf_min(vf a, vf b) {
     FOR_LANES(a.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l])
     return a;
@@ -75,7 +81,9 @@ static FASTKM_INLINE vi vi_load(const int32_t* p) {
     FOR_LANES(r.v[l] = p[l])
     return r;
 }
-static FASTKM_INLINE void vi_store(int32_t* p, vi a) { FOR_LANES(p[l] = a.v[l]) }
+static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
+    FOR_LANES(p[l] = a.v[l])
+}
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     FOR_LANES(a.v[l] = (m.v[l] & a.v[l]) | (~m.v[l] & b.v[l]))
     return a;
@@ -93,16 +101,42 @@ static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
 typedef struct {
     double v[DOUBLE_LANES];
 } vd;
-static FASTKM_INLINE vd vd_set1(double a) { return (vd){{a, a}}; }
-static FASTKM_INLINE vd vd_load(const double* p) { return (vd){{p[0], p[1]}}; }
+static FASTKM_INLINE vd vd_set1(double a) {
+    return (vd){{a, a}};
+}
+static FASTKM_INLINE vd vd_load(const double* p) {
+    return (vd){{p[0], p[1]}};
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     p[0] = a.v[0];
     p[1] = a.v[1];
 }
-static FASTKM_INLINE vd vd_add(vd a, vd b) { return (vd){{a.v[0] + b.v[0], a.v[1] + b.v[1]}}; }
-static FASTKM_INLINE vd vd_sub(vd a, vd b) { return (vd){{a.v[0] - b.v[0], a.v[1] - b.v[1]}}; }
-static FASTKM_INLINE vd vd_mul(vd a, vd b) { return (vd){{a.v[0] * b.v[0], a.v[1] * b.v[1]}}; }
+static FASTKM_INLINE vd vd_add(vd a, vd b) {
+    return (vd){{a.v[0] + b.v[0], a.v[1] + b.v[1]}};
+}
+static FASTKM_INLINE vd vd_sub(vd a, vd b) {
+    return (vd){{a.v[0] - b.v[0], a.v[1] - b.v[1]}};
+}
+static FASTKM_INLINE vd vd_mul(vd a, vd b) {
+    return (vd){{a.v[0] * b.v[0], a.v[1] * b.v[1]}};
+}
+
+static FASTKM_INLINE vd vd_min(vd a, vd b) {
+    return (vd){{a.v[0] < b.v[0] ? a.v[0] : b.v[0], a.v[1] < b.v[1] ? a.v[1] : b.v[1]}};
+}
+static FASTKM_INLINE vd vd_max(vd a, vd b) {
+    return (vd){{a.v[0] > b.v[0] ? a.v[0] : b.v[0], a.v[1] > b.v[1] ? a.v[1] : b.v[1]}};
+}
+
+/* Portable C has no prefetch. */
+static FASTKM_INLINE void prefetch(const char* p) {
+    (void)p;
+}
 
 /* Portable C has no switch for denormal numbers: they stay, slower and no less right. */
-static FASTKM_INLINE uint32_t flush_denormals(void) { return 0; }
-static FASTKM_INLINE void restore_denormals(uint32_t saved) { (void)saved; }
+static FASTKM_INLINE uint32_t flush_denormals(void) {
+    return 0;
+}
+static FASTKM_INLINE void restore_denormals(uint32_t saved) {
+    (void)saved;
+}

@@ -1,8 +1,0 @@
-/* Denormal numbers as zero while the float32 tiles run: they cost a hundred times a normal product, and the rounding
- * bound pays for what is flushed. */
-static FASTKM_INLINE uint32_t flush_denormals(void) {
-    const uint32_t saved = _mm_getcsr();
-    _mm_setcsr(saved | 0x8040u);
-    return saved;
-}
-static FASTKM_INLINE void restore_denormals(uint32_t saved) { _mm_setcsr(saved); }
