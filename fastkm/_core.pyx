@@ -547,26 +547,25 @@ cdef class Sums:
 cdef class Filter:
     """Sketches of points and centroids, and bounds that say which distances need no measuring.
 
-    The bounds hold for the centroids given last to `move`; they grow as centroids drift.
+    The bounds hold for the centroids that the engine had last; they grow as centroids drift.
     """
     cdef fastkm_filter filter
     cdef fastkm_basis basis
     cdef fastkm_sketches centroid_sketches
     cdef _Memory point_memory, basis_memory, centroid_memory
-    cdef double[:, ::1] last
     cdef float* tiles
     cdef float* sq_norms
     cdef float* drifts
     cdef int64_t n, d, k
     cdef int64_t panel_rows
 
-    def __cinit__(self, Points points, const float[:, ::1] basis, double skew, double[:, ::1] last, str isa):
+    def __cinit__(self, Points points, const float[:, ::1] basis, double skew, int64_t k, str isa not None):
         cdef int64_t p = basis.shape[1], q, f, group, size, width = p + 1
         self.n = points.n
         self.d = points.d
-        self.k = last.shape[0]
-        if basis.shape[0] != self.d or last.shape[1] != self.d or p < 1:
-            raise ValueError("basis must have shape (d, p) and last (k, d).")
+        self.k = k
+        if basis.shape[0] != self.d or p < 1 or k < 1:
+            raise ValueError(f"basis must have shape (d, p) with d = {self.d} and p >= 1, and k be at least 1.")
         self.panel_rows = _kernels(isa).panel_rows
         cdef int64_t n_rows = (self.n + self.panel_rows - 1) // self.panel_rows * self.panel_rows
         cdef int64_t k_rows = (self.k + self.panel_rows - 1) // self.panel_rows * self.panel_rows
@@ -600,7 +599,6 @@ cdef class Filter:
         self.filter.centroid_sq_norms = self.sq_norms
         self.filter.drifts = self.drifts
         self.filter.stretch = <float>(1 + 1.1 * skew + 1e-6)
-        self.last = last
 
     def set_upper(self, const double[::1] sq_dists, double scale):
         """Take the points' squared distances to their own centroids; scale turns their root into kernel units."""
@@ -610,7 +608,7 @@ cdef class Filter:
         for i in range(self.n):
             self.filter.upper[i] = <float>(sqrt(sq_dists[i]) * scale * (1 + 1e-6)) + <float>1e-37
 
-    cdef int move(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
+    cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         """Follow the centroids: how far each drifted, and their new sketches."""
         cdef int64_t width = self.basis.p + 1, j, f, group, size
         cdef double drift, difference, sq_norm
@@ -621,9 +619,8 @@ cdef class Filter:
             for j in range(self.k):
                 drift = 0
                 for f in range(self.d):
-                    difference = (raw[j, f] - self.last[j, f]) * frame.frame.scale
+                    difference = (raw[j, f] - old[j, f]) * frame.frame.scale
                     drift += difference * difference
-                    self.last[j, f] = raw[j, f]
                 self.drifts[j] = <float>(sqrt(drift) * (1 + 1e-6)) + (<float>1e-37 if drift > 0 else 0)
             crew.kernels.sketch(&centroids.points, &frame.frame, &self.basis, 0, self.k, &crew.scratches[0],
                                 &self.centroid_sketches)
@@ -689,19 +686,22 @@ cdef class Engine:
         return sum(self.n_exact_of[t * 8] for t in range(self.crew.n_threads))
 
     def set_centroids(self, const double[:, ::1] centroids):
-        """Take centroids (k, d), which must not change while the engine uses them."""
+        """Take centroids (k, d), which must not change before the engine has been given the next ones."""
+        cdef const double[:, ::1] old = self.centroids.raw
         self.centroids.pack(centroids, self.frame, self.crew)
         if self.filter is not None:
-            self.filter.move(centroids, self.frame, self.crew)
+            self.filter.move(old, centroids, self.frame, self.crew)
 
     def use_filter(self, Filter filter):
         """Leave out what the filter excludes, from now on; None ends that.
 
-        The next rows labelled must have their labels under the filter's last centroids in labels_old.
+        The next rows labelled must have in labels_old their labels, and the filter their distances, under the
+        centroids that the engine has now.
         """
         if filter is not None and (filter.n != self.points.n or filter.d != self.points.d or filter.k != self.k
                                    or filter.panel_rows != self.crew.kernels.panel_rows):
             raise ValueError("The filter must fit the engine.")
+        self.check_centroids()
         self.filter = filter
 
     def sketch(self, Filter filter, int64_t start, int64_t stop):

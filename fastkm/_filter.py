@@ -25,7 +25,7 @@ LEAST_ROUNDS_LEFT = 3
 N_DIRECTIONS = 48
 # The sketches take at most a quarter of what X takes as float32.
 MOST_SHARE_OF_X = 0.25
-SAMPLE_ROWS = 1024
+SAMPLE_ROWS = 768
 OVERSAMPLING = 8
 N_POWER_ITERATIONS = 2
 # With a smaller share of the variance inside, the bounds exclude too little.
@@ -41,6 +41,9 @@ HOPELESS, TOO_DEAR = 1.3, 0.9
 class Pruning:
     """Starts the filter after the first round if it looks worth it, and ends it where it is not.
 
+    "lloyd" computes every distance, "elkan" always starts the filter and keeps it, and "auto"
+    decides.
+
     Parameters
     ----------
     problem : Problem
@@ -48,13 +51,19 @@ class Pruning:
         Labels the points; told to use the filter.
     max_iter : int
         Most rounds of the run.
+    algorithm : {"auto", "lloyd", "elkan"}
     """
 
-    def __init__(self, problem: Problem, engine: _core.Engine, max_iter: int) -> None:
+    def __init__(
+        self, problem: Problem, engine: _core.Engine, max_iter: int, algorithm: str
+    ) -> None:
         self._problem, self._engine = problem, engine
         n, d, k = problem.n, problem.d, engine.k
-        self._is_candidate = (
-            d >= LEAST_FEATURES
+        self._decides = algorithm == "auto"
+        self._n_directions = min(N_DIRECTIONS, d)
+        self._is_candidate = (algorithm == "elkan" and k > 1) or (
+            self._decides
+            and d >= LEAST_FEATURES
             and k >= LEAST_CLUSTERS
             and n >= LEAST_ROWS
             and max_iter > LEAST_ROUNDS_LEFT
@@ -68,18 +77,18 @@ class Pruning:
         if self._is_candidate:
             self._is_candidate = False
             self._start(centroids, labels)
-        elif self._is_on:
+        elif self._is_on and self._decides:
             self._judge()
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine = self._problem, self._engine
-        basis, energy = principal_directions(problem, N_DIRECTIONS)
-        if not energy >= LEAST_ENERGY:
+        basis, energy = principal_directions(problem, self._n_directions)
+        if self._decides and not energy >= LEAST_ENERGY:
             return
         exact = basis.astype(np.float64)
         skew = float(np.linalg.norm(exact.T @ exact - np.eye(exact.shape[1]))) + 1e-12
-        filter_ = _core.Filter(problem.points, basis, skew, centroids.copy(), problem.isa)
-        for start, stop in problem.slices(N_DIRECTIONS):
+        filter_ = _core.Filter(problem.points, basis, skew, engine.k, problem.isa)
+        for start, stop in problem.slices(self._n_directions):
             engine.sketch(filter_, start, stop)
         engine.set_centroids(centroids)
         filter_.set_upper(problem.own_sq_dists(engine, labels), problem.scale / problem.exact_scale)
@@ -90,7 +99,7 @@ class Pruning:
     def _judge(self) -> None:
         n_distances, n_forced_rows = self._engine.filter_work()
         n, d, k = self._problem.n, self._problem.d, self._engine.k
-        work = n * k * (N_DIRECTIONS + 1.0) + COST_OF_DISTANCE * n_distances * d
+        work = n * k * (self._n_directions + 1.0) + COST_OF_DISTANCE * n_distances * d
         share = (work + float(n_forced_rows) * k * d) / (float(n) * k * d)
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
@@ -106,9 +115,12 @@ def principal_directions(
     Also returns the share of the sample's variance inside them. The sample is evenly spaced and the
     random start fixed, so the user's random state is not touched.
     """
-    rows = problem.rows(range(0, problem.n, -(-problem.n // SAMPLE_ROWS)))
-    sample = ((rows - problem.shift) * problem.scale).astype(np.float32)
-    start = np.random.default_rng(0).standard_normal((problem.d, n_directions + OVERSAMPLING))
+    chosen = range(0, problem.n, -(-problem.n // SAMPLE_ROWS))
+    sample = np.empty((len(chosen), problem.d), dtype=np.float32)
+    for row, i in zip(sample, chosen, strict=True):  # one by one: the sample in float64 is large
+        row[:] = (problem.rows([i])[0] - problem.shift) * problem.scale
+    n_columns = min(n_directions + OVERSAMPLING, problem.d)
+    start = np.random.default_rng(0).standard_normal((problem.d, n_columns))
     directions = start.astype(np.float32)
     for _ in range(N_POWER_ITERATIONS):
         directions, _ = np.linalg.qr(sample.T @ (sample @ directions))

@@ -36,6 +36,7 @@ def run(
     tol: float,
     verbose: bool = False,
     centroid_dtype: npt.DTypeLike = np.float64,
+    algorithm: str = "auto",
 ) -> Run:
     """Run Lloyd's algorithm until labels or centroids stay, or max_iter rounds.
 
@@ -53,6 +54,8 @@ def run(
         Print each round's inertia and the reason of the end.
     centroid_dtype : float32 or float64
         float32 rounds the centroids at the end, and labels the points under the rounded ones.
+    algorithm : {"auto", "lloyd", "elkan"}
+        Which distances are computed, never what comes out; see `Pruning`.
 
     Notes
     -----
@@ -67,7 +70,7 @@ def run(
     labels = np.full(problem.n, -1, dtype=np.int32)
     labels_old = labels.copy()
     strict = False
-    pruning = Pruning(problem, engine, max_iter)
+    pruning = Pruning(problem, engine, max_iter, algorithm)
     for n_iter in range(1, max_iter + 1):
         labels, labels_old = labels_old, labels
         n_changed = update.assign(engine, centroids, labels_old, labels)

@@ -31,7 +31,8 @@ static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, 
                              bound->c * (1 + both) + bound->a * sq_norm;
         const double current = r < n_rows ? closest[r] * ratio : 0;
         const double limit = current - sq_norm + 1.01 * error + 0x1p-22 * (current + sq_norm);
-        /* Not a number, or more than a float holds: nothing is surely farther, not even an infinite product. */
+        /* Not a number, or more than a float holds: nothing is surely farther, not even an infinite
+         * product. */
         const float limit_f32 = limit < (double)FLT_MAX ? (float)limit : INFINITY;
         limits[r] = r < n_rows ? limit_f32 : -INFINITY;
     }
