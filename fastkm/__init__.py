@@ -11,7 +11,7 @@ drawing     plotting                         scoring, guards
 scoring     evaluation                       guards, compiled
 estimators  kmeans, _estimator, seeding      algorithm, guards, points
 algorithm   _restarts, _lloyd, _potential    points, compiled
-points      _problem                         compiled
+points      _problem, _sparse_problem        compiled
 guards      _validation, _threads            compiled
 compiled    _core                            nothing
 ==========  ===============================  =====================================================

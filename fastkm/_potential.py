@@ -33,10 +33,9 @@ class Potential:
         if n_candidates not in self._seeders:
             problem = self._problem
             gains = np.empty((len(self._block_sums), n_candidates))
-            seeder = _core.Seeder(
-                problem.points, problem.frame, self._weights, n_candidates, self._closest,
-                self._block_sums, self._masks, gains, problem.n_threads, problem.isa,
-            )  # fmt: skip
+            seeder = problem.seeder(
+                self._weights, n_candidates, self._closest, self._block_sums, self._masks, gains
+            )
             self._seeders[n_candidates] = seeder, gains
         return self._seeders[n_candidates]
 
