@@ -111,8 +111,8 @@ cdef extern from "kernels.h" nogil:
         void (*sq_dists)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t,
                          fastkm_sparse_scratch*) noexcept nogil
         void (*propose)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t,
-                        const double*, const double*, fastkm_sparse_scratch*, uint32_t*,
-                        double*) noexcept nogil
+                        const double*, const double*, int, fastkm_sparse_scratch*, uint32_t*,
+                        double*, double*) noexcept nogil
         void (*accept)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int64_t,
                        const uint32_t*, double*) noexcept nogil
         void (*describe)(const fastkm_sparse*, int64_t, int64_t, int64_t*, const fastkm_moments*) noexcept nogil

@@ -1,5 +1,9 @@
 # CSR rows: what Points, Engine and Seeder are for dense ones, with the same methods.
 
+class UnsortedError(ValueError):
+    """The columns of a row do not ascend, or one is there twice."""
+
+
 cdef class SparsePoints:
     """CSR rows where the user keeps them: float32 or float64 values, int32 or int64 columns, never copied."""
     cdef Py_buffer values_buffer
@@ -41,7 +45,7 @@ cdef class SparsePoints:
         if verdict == 2:
             raise ValueError(f"The matrix of shape {(self.n, d)} has entries outside of it.")
         if verdict == 1:
-            raise ValueError("The columns of every row must ascend, without duplicates.")
+            raise UnsortedError("The columns of every row must ascend, without duplicates.")
 
     cdef int check_buffer(self, str name, Py_buffer* buffer, str narrow, str wide) except -1:
         code = buffer.format.decode().lstrip("@=")
@@ -416,6 +420,8 @@ cdef class SparseSeeder:
     cdef double[::1] block_sums
     cdef uint32_t[::1] masks
     cdef double[:, ::1] gains
+    cdef _Memory errors_memory
+    cdef double* errors_of
     cdef int64_t n_blocks
     cdef double scale
 
@@ -436,15 +442,19 @@ cdef class SparseSeeder:
         self.block_sums = block_sums
         self.masks = masks
         self.gains = gains
+        self.errors_memory = _Memory()
+        self.errors_memory.allocate(_size(self.n_blocks, n_candidates, sizeof(double)), zero=True)
+        self.errors_of = <double*>self.errors_memory.start
         self.candidates = SparseCentroids(n_candidates, points.d, has_columns=True)
         self.crew = _SparseCrew(points.d, n_candidates, n_threads, isa)
         points.set_scale(self.scale, self.crew)
 
-    def propose(self, const double[:, ::1] candidates):
+    def propose(self, const double[:, ::1] candidates, bint exactly=True):
         """Find each candidate's gain: how much of the potential it would take away.
 
         candidates has shape (n_candidates, d) and must not change until accept. The gains of each block of rows are in
-        gains (n_blocks, n_candidates), to be added in order.
+        gains (n_blocks, n_candidates), to be added in order. Not exactly: they are right to within `errors`, and
+        found much sooner.
         """
         cdef int64_t b
         cdef int used = _threads_worth(self.crew.n_threads, self.n_blocks,
@@ -453,19 +463,26 @@ cdef class SparseSeeder:
         with nogil:
             if used == 1:
                 for b in range(self.n_blocks):
-                    self.propose_block(b, 0)
+                    self.propose_block(b, exactly, 0)
             else:
                 for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
-                    self.propose_block(b, threadid())
+                    self.propose_block(b, exactly, threadid())
 
-    cdef void propose_block(self, int64_t b, int t) noexcept nogil:
+    def errors(self):
+        """Return what the sum of each candidate's last gains may be wrong by, as a list."""
+        cdef int64_t b, j
+        return [sum(self.errors_of[b * self.candidates.k + j] for b in range(self.n_blocks))
+                for j in range(self.candidates.k)]
+
+    cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
         cdef const double* weights = NULL
         if self.weights is not None:
             weights = &self.weights[0]
         self.crew.kernels.propose(
             &self.points.rows, &self.candidates.centroids, i, min(i + FASTKM_BLOCK_ROWS, self.points.n),
-            &self.closest[0], weights, &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0]
+            &self.closest[0], weights, exactly, &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0],
+            self.errors_of + b * self.candidates.k
         )
 
     def accept(self, int64_t candidate):

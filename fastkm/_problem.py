@@ -83,9 +83,14 @@ class Problem:
     dtype, its layout or `n_threads`.
     """
 
+    # What a Problem of another kind of rows replaces.
+    engine_class: Any = _core.Engine
+    seeder_class: Any = _core.Seeder
+    has_rough_gains = False  # whether its seeder can propose without the last bits
+
     def __init__(
         self,
-        X: npt.NDArray[np.generic],
+        X: Any,
         sample_weight: FloatArray | None = None,
         *,
         n_threads: int,
@@ -104,7 +109,7 @@ class Problem:
             self.uniform_weight = float(sample_weight[0]) if is_uniform else None
         self._describe()
 
-    def _take(self, X: npt.NDArray[np.generic]) -> None:
+    def _take(self, X: Any) -> None:
         self.X = X
         self.points: Any = _core.Points(X)
         self._row_values = float(self.points.d)  # values of a row that a pass reads, on average
@@ -180,11 +185,11 @@ class Problem:
 
     def engine(self, k: int) -> Any:
         """Make the engine that labels the points under k centroids."""
-        return _core.Engine(self.points, self.frame, k, self.n_threads, self.isa)
+        return self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
 
     def seeder(self, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`."""
-        return _core.Seeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
+        return self.seeder_class(self.points, self.frame, *arrays, self.n_threads, self.isa)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

@@ -40,6 +40,10 @@ class SparseProblem(Problem):
     bits that `Problem` gets from the same rows stored densely. Rows are not centred.
     """
 
+    engine_class: Any = _core.SparseEngine
+    seeder_class: Any = _core.SparseSeeder
+    has_rough_gains = True
+
     def _take(self, X: Any) -> None:
         self.X = X
         starts = np.ascontiguousarray(X.indptr, dtype=np.int64)
@@ -71,18 +75,10 @@ class SparseProblem(Problem):
         if self.uniform_weight is None:
             self.shift = np.zeros(self.d)  # weighted sums of entries alone
 
-    def engine(self, k: int) -> _core.SparseEngine:
-        """Make the engine that labels the points under k centroids."""
-        return _core.SparseEngine(self.points, self.frame, k, self.n_threads, self.isa)
-
-    def seeder(self, *arrays: Any) -> _core.SparseSeeder:
-        """Make the seeder over the arrays of `Potential`."""
-        return _core.SparseSeeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
-
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int
     ) -> None:
-        """Give the n_rows largest distances, and all that rounding may confuse with them, dense bits."""
+        """Give dense bits to the n_rows largest distances and all that might be among them."""
         n_rows = min(n_rows, len(sq_dists))
         least = np.partition(sq_dists, -n_rows)[-n_rows]
         # Distances of CSR rows are right to 1e-11 or better, dense ones to d 2^-53.

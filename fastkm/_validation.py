@@ -17,13 +17,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from . import _core
+
 # What scikit-learn's k-means converts to, and so what its messages speak of.
 _SKLEARN_DTYPES = [np.float64, np.float32]
 
 
-def check_points(
-    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True
-) -> npt.NDArray[Any]:
+def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True) -> Any:
     """Return X as an array that the core reads as it stands.
 
     NaN and infinity are not looked for: the core sees every value while it describes X, and
@@ -65,21 +65,23 @@ def check_points(
         points = check_array(X, input_name="X", **options)
     else:
         points = validate_data(estimator, X, reset=reset, **options)
-    if issparse(points):
-        return _canonical(points)
     # Fields of packed records are not aligned to their type; C may not read them in place.
-    return np.require(points, requirements="A")
+    return _canonical(points) if issparse(points) else np.require(points, requirements="A")
 
 
 def _canonical(points: Any) -> Any:
     """Return the CSR rows with columns that ascend, each at most once: a copy only if need be."""
-    arrays = [np.require(a, requirements="CA") for a in (points.data, points.indices)]
-    # A matrix of its own: scipy notes on it what it finds, and the user's stays as it is.
-    rows = type(points)((*arrays, points.indptr), shape=points.shape, copy=False)
-    if not rows.has_canonical_format:
-        rows = rows.copy()
+    arrays = [np.require(a, requirements=["C", "A"]) for a in (points.data, points.indices)]
+    starts = np.ascontiguousarray(points.indptr, dtype=np.int64)
+    try:
+        _core.SparsePoints(arrays[0], arrays[1], starts, points.shape[1])
+    except _core.UnsortedError:
+        rows = type(points)((*arrays, points.indptr), shape=points.shape, copy=True)
         rows.sum_duplicates()
-    return rows
+        return rows
+    if arrays[0] is points.data and arrays[1] is points.indices:
+        return points
+    return type(points)((*arrays, points.indptr), shape=points.shape, copy=False)
 
 
 def read_only_view(points: Any) -> Any:

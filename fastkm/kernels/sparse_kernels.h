@@ -88,14 +88,16 @@ typedef struct {
                      int64_t i,                                                           /* IN  */
                      fastkm_sparse_scratch* scratch);                                     /* OUT */
 
-    /* As fastkm_kernels' propose and accept, with the same bits. */
+    /* As fastkm_kernels' propose. Exactly: with the same bits. Else from products: gains to within errors, and masks of
+     * all candidates that may be nearer. After accept, either way, closest has the bits of the dense kernels. */
     void (*propose)(const fastkm_sparse* rows, const fastkm_sparse_centroids* candidates, /* IN  */
                     int64_t i_begin, int64_t i_end,                                       /* IN  */
                     const double* closest,                                                /* IN (n,) */
                     const double* weights,                                                /* IN (n,) or NULL */
+                    int exactly,                                                          /* IN  */
                     fastkm_sparse_scratch* scratch,                                       /* OUT */
                     uint32_t* masks,                                                      /* OUT (n,) */
-                    double* gains);                                                       /* OUT (k,) */
+                    double* gains, double* errors);                                       /* OUT (k,) */
     void (*accept)(const fastkm_sparse* rows, const fastkm_sparse_centroids* candidates, /* IN  */
                    int64_t i_begin, int64_t i_end, int64_t accepted,                     /* IN  */
                    const uint32_t* masks,                                                /* IN (n,) */
