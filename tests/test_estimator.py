@@ -20,10 +20,10 @@ from fastkm import KMeans
 def _declared_failures(estimator):
     # scikit-learn declares the same for its own KMeans: rows repeated and rows weighted use the
     # random draws of the seeding differently.
+    reason = "sample_weight is not equivalent to removing/repeating samples."
     return {
-        "check_sample_weight_equivalence_on_dense_data": (
-            "sample_weight is not equivalent to removing/repeating samples."
-        )
+        "check_sample_weight_equivalence_on_dense_data": reason,
+        "check_sample_weight_equivalence_on_sparse_data": reason,
     }
 
 

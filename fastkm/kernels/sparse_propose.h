@@ -1,11 +1,12 @@
-/* Greedy k-means++ on CSR rows. Gains from products are right to a bound that comes with them: mostly that decides which
- * candidate is best, and only the accepted one's distances are computed in the direct form. These have the bits of
- * propose.h: a feature that is zero in both rows adds zero to its partial sum, so walking the union of two rows' columns
- * gives what all features give. */
+/* Greedy k-means++ on CSR rows. Gains from products are right to a bound that comes with them:
+ * mostly that decides which candidate is best, and only the accepted one's distances are computed
+ * in the direct form. These have the bits of propose.h: a feature that is zero in both rows adds
+ * zero to its partial sum, so walking the union of two rows' columns gives what all features give.
+ */
 
 static FASTKM_INLINE double union_sq_dist(const fastkm_sparse* rows, int64_t i,
-                                          const fastkm_sparse_centroids* candidates, int64_t j, const int is_double,
-                                          const int is_wide) {
+                                          const fastkm_sparse_centroids* candidates, int64_t j,
+                                          const int is_double, const int is_wide) {
     const double* raw = candidates->raw + j * rows->d;
     const int32_t* columns = candidates->columns + j * rows->d;
     const int64_t p_end = rows->starts[i + 1], q_end = candidates->n_columns[j];
@@ -15,7 +16,8 @@ static FASTKM_INLINE double union_sq_dist(const fastkm_sparse* rows, int64_t i,
     while (p < p_end && q < q_end) {
         const int64_t of_row = entry_column(rows, p, is_wide), of_candidate = columns[q];
         const int64_t f = FASTKM_MIN(of_row, of_candidate);
-        /* No branch, which could not be predicted: the row's value, or zero where it has none at f. */
+        /* No branch, which could not be predicted: the row's value, or zero where it has none at f.
+         */
         uint64_t x_bits = bits_of(entry_value(rows, p, is_double)) & (0 - (uint64_t)(of_row == f));
         double x, difference;
         memcpy(&x, &x_bits, 8);
@@ -37,8 +39,8 @@ static FASTKM_INLINE double union_sq_dist(const fastkm_sparse* rows, int64_t i,
     return partial[0];
 }
 
-static double candidate_sq_dist(const fastkm_sparse* rows, int64_t i, const fastkm_sparse_centroids* candidates,
-                                int64_t j) {
+static double candidate_sq_dist(const fastkm_sparse* rows, int64_t i,
+                                const fastkm_sparse_centroids* candidates, int64_t j) {
     double dist;
 #define DIST(is_double, is_wide) dist = union_sq_dist(rows, i, candidates, j, is_double, is_wide)
     WITH_CONSTANT_FORMAT(rows, DIST)
@@ -46,10 +48,10 @@ static double candidate_sq_dist(const fastkm_sparse* rows, int64_t i, const fast
     return dist;
 }
 
-static void sparse_propose(const fastkm_sparse* rows, const fastkm_sparse_centroids* candidates, int64_t i_begin,
-                           int64_t i_end, const double* closest, const double* weights,
-                           int exactly, fastkm_sparse_scratch* scratch, uint32_t* masks, double* gains,
-                           double* errors) {
+static void sparse_propose(const fastkm_sparse* rows, const fastkm_sparse_centroids* candidates,
+                           int64_t i_begin, int64_t i_end, const double* closest,
+                           const double* weights, int exactly, fastkm_sparse_scratch* scratch,
+                           uint32_t* masks, double* gains, double* errors) {
     const int64_t k = candidates->k;
     for (int64_t j = 0; j < k; j++) gains[j] = errors[j] = 0;
     for (int64_t i = i_begin; i < i_end; i++) {
@@ -74,8 +76,9 @@ static void sparse_propose(const fastkm_sparse* rows, const fastkm_sparse_centro
     }
 }
 
-static void sparse_accept(const fastkm_sparse* rows, const fastkm_sparse_centroids* candidates, int64_t i_begin,
-                          int64_t i_end, int64_t accepted, const uint32_t* masks, double* closest) {
+static void sparse_accept(const fastkm_sparse* rows, const fastkm_sparse_centroids* candidates,
+                          int64_t i_begin, int64_t i_end, int64_t accepted, const uint32_t* masks,
+                          double* closest) {
     for (int64_t i = i_begin; i < i_end; i++)
         if (masks[i] >> accepted & 1) {
             const double dist = candidate_sq_dist(rows, i, candidates, accepted);

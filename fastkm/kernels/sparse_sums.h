@@ -1,7 +1,9 @@
 /* Sums and moments of CSR rows. */
 
-/* The limbs of accumulate.h, without the offset that a dense row leaves in the sum of every feature, zeros included. */
-static FASTKM_INLINE void add_entry_limbs(const fastkm_sums* sums, double x, int64_t f, int64_t to, int64_t from) {
+/* The limbs of accumulate.h, without the offset that a dense row leaves in the sum of every
+ * feature, zeros included. */
+static FASTKM_INLINE void add_entry_limbs(const fastkm_sums* sums, double x, int64_t f, int64_t to,
+                                          int64_t from) {
     const double product = x * sums->scale[f];
     const double rounded = product + FASTKM_ROUNDING_OFFSET;
     const double remainder = product - (rounded - FASTKM_ROUNDING_OFFSET);
@@ -16,8 +18,9 @@ static FASTKM_INLINE void add_entry_limbs(const fastkm_sums* sums, double x, int
     }
 }
 
-static int64_t sparse_accumulate(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end, const int32_t* labels_old,
-                                 const int32_t* labels, const fastkm_sums* sums) {
+static int64_t sparse_accumulate(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end,
+                                 const int32_t* labels_old, const int32_t* labels,
+                                 const fastkm_sums* sums) {
     const int64_t d = rows->d;
     int64_t n_changed = 0;
     for (int64_t i = i_begin; i < i_end; i++) {
@@ -28,9 +31,10 @@ static int64_t sparse_accumulate(const fastkm_sparse* rows, int64_t i_begin, int
         const int removes = from >= sums->j_begin && from < sums->j_end;
         if (!adds && !removes) continue;
         const int64_t to_row = adds ? to * d : -1, from_row = removes ? from * d : -1;
-#define ADD_ENTRIES(is_double, is_wide)                                                            \
-    for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++)                                \
-        add_entry_limbs(sums, entry_value(rows, p, is_double), entry_column(rows, p, is_wide), to_row, from_row);
+#define ADD_ENTRIES(is_double, is_wide)                                                        \
+    for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++)                            \
+        add_entry_limbs(sums, entry_value(rows, p, is_double), entry_column(rows, p, is_wide), \
+                        to_row, from_row);
         WITH_CONSTANT_FORMAT(rows, ADD_ENTRIES)
 #undef ADD_ENTRIES
         if (adds) sums->counts[to]++;
@@ -39,7 +43,8 @@ static int64_t sparse_accumulate(const fastkm_sparse* rows, int64_t i_begin, int
     return n_changed;
 }
 
-static void sparse_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end, double* centroids) {
+static void sparse_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
+                         double* centroids) {
     means_above(sums, d, j_begin, j_end, 0, centroids);
 }
 
@@ -51,8 +56,8 @@ static void sparse_accumulate_weighted(const fastkm_sparse* rows, int64_t i_begi
         const double weight = weights[i];
         if (j < sums->j_begin || j >= sums->j_end || weight == 0) continue;
         double* sum = sums->sums + j * rows->d;
-#define ADD_ENTRIES(is_double, is_wide)                                                            \
-    for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++)                                \
+#define ADD_ENTRIES(is_double, is_wide)                             \
+    for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++) \
         sum[entry_column(rows, p, is_wide)] += weight * entry_value(rows, p, is_double);
         WITH_CONSTANT_FORMAT(rows, ADD_ENTRIES)
 #undef ADD_ENTRIES
@@ -60,8 +65,8 @@ static void sparse_accumulate_weighted(const fastkm_sparse* rows, int64_t i_begi
     }
 }
 
-static void sparse_describe(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end, int64_t* counts,
-                            const fastkm_moments* moments) {
+static void sparse_describe(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end,
+                            int64_t* counts, const fastkm_moments* moments) {
     const int64_t d = rows->d;
     for (int64_t f = 0; f < d; f++) {
         counts[f] = 0;
@@ -69,15 +74,15 @@ static void sparse_describe(const fastkm_sparse* rows, int64_t i_begin, int64_t 
         moments->min[f] = INFINITY;
         moments->max[f] = -INFINITY;
     }
-#define ADD_ENTRIES(is_double, is_wide)                                                            \
-    for (int64_t p = rows->starts[i_begin]; p < rows->starts[i_end]; p++) {                        \
-        const int64_t f = entry_column(rows, p, is_wide);                                          \
-        const double x = entry_value(rows, p, is_double), difference = x - moments->origin[f];      \
-        counts[f]++;                                                                               \
-        moments->sum[f] += difference;                                                             \
-        moments->sum_sq[f] += difference * difference;                                             \
-        moments->min[f] = x < moments->min[f] ? x : moments->min[f];                               \
-        moments->max[f] = x > moments->max[f] ? x : moments->max[f];                               \
+#define ADD_ENTRIES(is_double, is_wide)                                                        \
+    for (int64_t p = rows->starts[i_begin]; p < rows->starts[i_end]; p++) {                    \
+        const int64_t f = entry_column(rows, p, is_wide);                                      \
+        const double x = entry_value(rows, p, is_double), difference = x - moments->origin[f]; \
+        counts[f]++;                                                                           \
+        moments->sum[f] += difference;                                                         \
+        moments->sum_sq[f] += difference * difference;                                         \
+        moments->min[f] = x < moments->min[f] ? x : moments->min[f];                           \
+        moments->max[f] = x > moments->max[f] ? x : moments->max[f];                           \
     }
     WITH_CONSTANT_FORMAT(rows, ADD_ENTRIES)
 #undef ADD_ENTRIES
