@@ -1,9 +1,9 @@
 """CSR rows beside scikit-learn's KMeans, in paired turns: `python -m benchmarks.sparse --check`.
 
 The matrix is like 20 newsgroups' tf-idf: rows of unit length under twenty topics, words by Zipf's
-law, about half a percent filled. Each package runs in a process of its own, from the same start rows for
-the same number of rounds with tol=0, and then seeded by k-means++ at the defaults; a time counts
-only if the labels of both agree.
+law, about half a percent filled. Each package runs in a process of its own, from the same start
+rows for the same number of rounds with tol=0, and then seeded by k-means++ at the defaults; a time
+counts only if the labels of both agree.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ commands    __main__, jobs, _info            estimators, drawing, scoring, guard
 drawing     plotting                         scoring, guards
 scoring     evaluation                       guards, compiled
 estimators  kmeans, _estimator, seeding      algorithm, guards, points
-algorithm   _restarts, _lloyd, _potential    points, compiled
+algorithm   _restarts, _lloyd, _potential    pruning, points, compiled
+pruning     _filter                          points, compiled
 points      _problem, _sparse_problem        compiled
 guards      _validation, _threads            compiled
 compiled    _core                            nothing
@@ -21,8 +22,22 @@ compiled    _core                            nothing
 global thread setting.
 """
 
+from importlib.util import find_spec
+
 from ._version import __version__
-from .kmeans import KMeans, k_means
-from .seeding import kmeans_plusplus
+
+try:
+    from .kmeans import KMeans, k_means
+    from .seeding import kmeans_plusplus
+except ImportError:
+    # Python puts the current folder in front of what is installed, so whoever stands in a checkout
+    # gets the sources; an extension that is there and does not load speaks for itself.
+    if find_spec(f"{__name__}._core") is not None:
+        raise
+    raise ImportError(
+        f"fastkm's extension is not built in {__path__[0]}, which holds the sources. To import the "
+        "installed package, run Python in another folder or as python -P; to build the extension "
+        "here, run pip install -e ."
+    ) from None
 
 __all__ = ["KMeans", "k_means", "kmeans_plusplus", "__version__"]

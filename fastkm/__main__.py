@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from .jobs import digits
 
-    parser = argparse.ArgumentParser(prog="python -m fastkm", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m fastkm", description="Exact, reproducible k-means: its commands."
+    )
     parser.add_argument("--version", action="version", version=f"fastkm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     info = commands.add_parser("info", help="print version, compiler, ISAs, OpenMP and threads")

@@ -9,6 +9,7 @@ from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -56,6 +57,28 @@ cdef extern from "kernels.h" nogil:
         uint64_t* low_sums
         int64_t* counts
         int64_t j_begin, j_end
+
+    ctypedef struct fastkm_basis:
+        int64_t p
+        const float* tiles
+        float skew
+
+    ctypedef struct fastkm_sketches:
+        float* panels
+        float* sq_norms
+        float* errors
+
+    ctypedef struct fastkm_filter:
+        int64_t p
+        fastkm_sketches sketches
+        const float* tiles
+        const float* centroid_sq_norms
+        float max_norm, max_error, stretch
+        float* upper
+        const float* drifts
+
+    ctypedef struct fastkm_filter_work:
+        int64_t n_distances, n_forced_rows
 
     ctypedef struct fastkm_weighted_sums:
         const double* shift
@@ -123,6 +146,11 @@ cdef extern from "kernels.h" nogil:
         float (*pack)(const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t) noexcept nogil
         int64_t (*assign)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
+        void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
+                       fastkm_scratch*, const fastkm_sketches*) noexcept nogil
+        void (*assign_filtered)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                                const fastkm_filter*, int64_t, int64_t, const int32_t*, fastkm_scratch*,
+                                fastkm_filter_work*, int32_t*) noexcept nogil
         int64_t (*accumulate)(const fastkm_points*, int64_t, int64_t, const int32_t*,
                               const int32_t*, fastkm_scratch*, const fastkm_sums*) noexcept nogil
         void (*means)(const fastkm_sums*, int64_t, int64_t, int64_t, double*) noexcept nogil
@@ -145,7 +173,7 @@ cdef extern from "kernels.h" nogil:
     bint fastkm_is_supported(const fastkm_kernels* kernels)
     size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k)
     int fastkm_sparse_check(const fastkm_sparse* rows, int64_t n_entries)
-    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d)
+    fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k)
 
 cdef extern from *:
     """
@@ -219,7 +247,8 @@ def supported_isas():
 cdef str _choose_isa():
     wanted = os.environ.get("FASTKM_ISA", "").strip().lower()
     if not wanted:
-        return supported_isas()[-1]
+        *_, fastest = supported_isas()
+        return fastest
     if wanted not in supported_isas():
         raise ImportError(
             f"FASTKM_ISA must name an instruction set that fastkm has and this machine runs "
@@ -366,7 +395,7 @@ cdef class _Crew:
     cdef _Memory scratch_table
     cdef fastkm_scratch* scratches
 
-    def __cinit__(self, Points points, int64_t k, int n_threads, str isa):
+    def __cinit__(self, Points points not None, int64_t k, int n_threads, str isa not None):
         cdef int t
         if n_threads < 1:
             raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
@@ -381,7 +410,7 @@ cdef class _Crew:
         self.scratches = <fastkm_scratch*>self.scratch_table.start
         for t in range(self.n_threads):
             self.scratches[t] = fastkm_scratch_in(
-                self.scratch_memory.start + t * n_bytes, self.kernels, points.d
+                self.scratch_memory.start + t * n_bytes, self.kernels, points.d, k
             )
 
     cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
@@ -404,7 +433,7 @@ cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) exc
     return 0
 
 
-def describe(Points points, const double[::1] origin, double[:, :, ::1] moments,
+def describe(Points points not None, const double[::1] origin, double[:, :, ::1] moments,
              int64_t start, int64_t stop, int n_threads, str isa):
     """Write the moments of segments [start, stop) of the rows into moments (n_segments, 4, d).
 
@@ -567,6 +596,106 @@ cdef class Sums:
             out[j] = self.sums.counts[j]
 
 
+cdef class Filter:
+    """Sketches of points and centroids, and bounds that say which distances need no measuring.
+
+    The bounds hold for the centroids that the engine had last; they grow as centroids drift.
+    """
+    cdef fastkm_filter filter
+    cdef fastkm_basis basis
+    cdef fastkm_sketches centroid_sketches
+    cdef _Memory point_memory, basis_memory, centroid_memory
+    cdef float* tiles
+    cdef float* sq_norms
+    cdef float* drifts
+    cdef int64_t n, d, k
+    cdef int64_t panel_rows
+
+    def __cinit__(self, Points points, const float[:, ::1] basis, double skew, int64_t k, str isa not None):
+        cdef int64_t p = basis.shape[1], q, f, group, size, width = p + 1
+        self.n = points.n
+        self.d = points.d
+        self.k = k
+        if basis.shape[0] != self.d or p < 1 or k < 1:
+            raise ValueError(f"basis must have shape (d, p) with d = {self.d} and p >= 1, and k be at least 1.")
+        self.panel_rows = _kernels(isa).panel_rows
+        cdef int64_t n_rows = (self.n + self.panel_rows - 1) // self.panel_rows * self.panel_rows
+        cdef int64_t k_rows = (self.k + self.panel_rows - 1) // self.panel_rows * self.panel_rows
+        self.point_memory = _Memory()
+        self.point_memory.allocate(_size(n_rows, width + 3, sizeof(float)))
+        self.filter.sketches.panels = <float*>self.point_memory.start
+        self.filter.sketches.sq_norms = self.filter.sketches.panels + n_rows * width
+        self.filter.sketches.errors = self.filter.sketches.sq_norms + n_rows
+        self.filter.upper = self.filter.sketches.errors + n_rows
+        self.centroid_memory = _Memory()
+        self.centroid_memory.allocate(_size(k_rows, 2 * width + 4, sizeof(float)), zero=True)
+        self.centroid_sketches.panels = <float*>self.centroid_memory.start
+        self.centroid_sketches.sq_norms = self.centroid_sketches.panels + k_rows * width
+        self.centroid_sketches.errors = self.centroid_sketches.sq_norms + k_rows
+        self.tiles = self.centroid_sketches.errors + k_rows
+        self.sq_norms = self.tiles + k_rows * width
+        self.drifts = self.sq_norms + k_rows
+        self.basis_memory = _Memory()
+        self.basis_memory.allocate(_size(self.d, p, sizeof(float)))
+        cdef float* packed = <float*>self.basis_memory.start
+        for q in range(p):
+            group = q - q % FASTKM_TILE_CENTROIDS
+            size = min(p - group, <int64_t>FASTKM_TILE_CENTROIDS)
+            for f in range(self.d):
+                packed[group * self.d + f * size + q - group] = basis[f, q]
+        self.basis.p = p
+        self.basis.tiles = packed
+        self.basis.skew = <float>(skew * 1.0001)
+        self.filter.p = p
+        self.filter.tiles = self.tiles
+        self.filter.centroid_sq_norms = self.sq_norms
+        self.filter.drifts = self.drifts
+        self.filter.stretch = <float>(1 + 1.1 * skew + 1e-6)
+
+    def set_upper(self, const double[::1] sq_dists, double scale):
+        """Take the points' squared distances to their own centroids; scale turns their root into kernel units."""
+        cdef int64_t i
+        if sq_dists.shape[0] != self.n:
+            raise ValueError(f"sq_dists must have shape {(self.n,)}.")
+        for i in range(self.n):
+            self.filter.upper[i] = <float>(sqrt(sq_dists[i]) * scale * (1 + 1e-6)) + <float>1e-37
+
+    cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
+        """Follow the centroids: how far each drifted, and their new sketches."""
+        cdef int64_t width = self.basis.p + 1, j, f, group, size
+        cdef double drift, difference, sq_norm
+        cdef float max_sq_norm = 0, max_error = 0
+        cdef float value
+        cdef Points centroids = Points(raw)
+        with nogil:
+            for j in range(self.k):
+                drift = 0
+                for f in range(self.d):
+                    difference = (raw[j, f] - old[j, f]) * frame.frame.scale
+                    drift += difference * difference
+                self.drifts[j] = <float>(sqrt(drift) * (1 + 1e-6)) + (<float>1e-37 if drift > 0 else 0)
+            crew.kernels.sketch(&centroids.points, &frame.frame, &self.basis, 0, self.k, &crew.scratches[0],
+                                &self.centroid_sketches)
+            for j in range(self.k):
+                group = j - j % FASTKM_TILE_CENTROIDS
+                size = min(self.k - group, <int64_t>FASTKM_TILE_CENTROIDS)
+                sq_norm = 0
+                for f in range(width):
+                    value = self.centroid_sketches.panels[
+                        (j // self.panel_rows * width + f) * self.panel_rows + j % self.panel_rows
+                    ]
+                    self.tiles[group * width + f * size + j - group] = -2 * value
+                    sq_norm += <double>value * value
+                self.sq_norms[j] = <float>sq_norm
+                if not self.sq_norms[j] <= max_sq_norm:
+                    max_sq_norm = self.sq_norms[j]
+                if not self.centroid_sketches.errors[j] <= max_error:
+                    max_error = self.centroid_sketches.errors[j]
+        self.filter.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
+        self.filter.max_error = max_error
+        return 0
+
+
 cdef struct _Round:
     # One pass over some rows: where to begin, and what to write.
     int64_t start, stop
@@ -582,12 +711,14 @@ cdef class Engine:
     cdef Frame frame
     cdef Centroids centroids
     cdef _Crew crew
+    cdef Filter filter
     cdef _Memory exact_counts
     cdef int64_t* n_exact_of
     cdef readonly int64_t k
     cdef double row_work
 
-    def __cinit__(self, Points points, Frame frame, int64_t k, int n_threads, str isa):
+    def __cinit__(self, Points points not None, Frame frame not None, int64_t k, int n_threads,
+                  str isa not None):
         if frame.shift.shape[0] != points.d:
             raise ValueError(f"The frame has {frame.shift.shape[0]} features, the points {points.d}.")
         self.points = points
@@ -607,17 +738,77 @@ cdef class Engine:
         return sum(self.n_exact_of[t * 8] for t in range(self.crew.n_threads))
 
     def set_centroids(self, const double[:, ::1] centroids):
-        """Take centroids (k, d), which must not change while the engine uses them."""
+        """Take centroids (k, d), which must not change before the engine has been given the next ones."""
+        cdef const double[:, ::1] old = self.centroids.raw
         self.centroids.pack(centroids, self.frame, self.crew)
+        if self.filter is not None:
+            self.filter.move(old, centroids, self.frame, self.crew)
+
+    def use_filter(self, Filter filter):
+        """Leave out what the filter excludes, from now on; None ends that.
+
+        The next rows labelled must have in labels_old their labels, and the filter their distances, under the
+        centroids that the engine has now.
+        """
+        if filter is not None and (filter.n != self.points.n or filter.d != self.points.d or filter.k != self.k
+                                   or filter.panel_rows != self.crew.kernels.panel_rows):
+            raise ValueError("The filter must fit the engine.")
+        self.check_centroids()
+        self.filter = filter
+
+    def sketch(self, Filter filter, int64_t start, int64_t stop):
+        """Sketch rows [start, stop) for the filter."""
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * filter.basis.p)
+        _check_rows(self.points.n, filter.n, start, stop)
+        with nogil:
+            if used == 1:
+                self.sketch_rows(filter, start, stop, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
+                    self.sketch_rows(filter, start + b * FASTKM_BLOCK_ROWS,
+                                     min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
+
+    cdef void sketch_rows(self, Filter filter, int64_t start, int64_t stop, int t) noexcept nogil:
+        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &filter.basis, start, stop,
+                                 &self.crew.scratches[t], &filter.filter.sketches)
+
+    def filter_work(self):
+        """Return the distances measured and the rows labelled by force since the last call."""
+        cdef int64_t n_distances = 0, n_forced_rows = 0
+        cdef int t
+        for t in range(self.crew.n_threads):
+            n_distances += self.n_exact_of[t * 8 + 1]
+            n_forced_rows += self.n_exact_of[t * 8 + 2]
+            self.n_exact_of[t * 8 + 1] = self.n_exact_of[t * 8 + 2] = 0
+        return n_distances, n_forced_rows
+
+    cdef void label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
+        cdef fastkm_filter_work work
+        if self.filter is None:
+            self.n_exact_of[t * 8] += self.crew.kernels.assign(
+                &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
+                &self.crew.scratches[t], task.labels + i
+            )
+            return
+        work.n_distances = work.n_forced_rows = 0
+        self.crew.kernels.assign_filtered(
+            &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.filter.filter, i, end,
+            task.labels_old, &self.crew.scratches[t], &work, task.labels + i
+        )
+        self.n_exact_of[t * 8 + 1] += work.n_distances
+        self.n_exact_of[t * 8 + 2] += work.n_forced_rows
+
+    cdef int check_centroids(self) except -1:
+        if self.centroids.centroids.raw == NULL:
+            raise ValueError("The engine has no centroids yet: call set_centroids first.")
+        return 0
 
     cdef int64_t assign_block(self, const _Round* task, Sums sums, bint is_serial, int64_t b, int t) noexcept nogil:
         cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
         cdef int64_t end = min(i + FASTKM_BLOCK_ROWS, task.stop)
         cdef fastkm_sums mine
-        self.n_exact_of[t * 8] += self.crew.kernels.assign(
-            &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
-            &self.crew.scratches[t], task.labels + i
-        )
+        self.label_block(task, i, end, t)
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
@@ -636,6 +827,7 @@ cdef class Engine:
                Sums sums=None, bint recheck=True):
         """Label rows [start, stop); with labels_old and sums, also move the sums of rows whose label changed.
 
+        With a filter, labels_old holds the labels under the last centroids; without labels_old, labels does.
         Returns the number of changed labels, 0 without sums.
         """
         cdef _Round task
@@ -644,11 +836,16 @@ cdef class Engine:
         cdef double work = self.row_work * (stop - start)
         cdef int used = self.crew.threads_for(n_blocks, work)
         cdef bint is_serial = used == 1
+        self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)
         if sums is not None:
             if labels_old is None or labels_old.shape[0] != self.points.n or sums.k != self.k \
                     or sums.d != self.points.d or sums.n_threads < used:
                 raise ValueError("sums and labels_old must fit the engine.")
+        if labels_old is not None and labels_old.shape[0] != self.points.n:
+            raise ValueError("labels_old must have one label per point.")
+        task.labels_old = &labels[0]
+        if labels_old is not None:
             task.labels_old = &labels_old[0]
         task.start = start
         task.stop = stop
@@ -675,7 +872,7 @@ cdef class Engine:
             n_changed //= n_owners  # every owner counted all of them
         return n_changed
 
-    def means(self, Sums sums, double[:, ::1] centroids):
+    def means(self, Sums sums not None, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
         cdef int64_t n_tasks = (self.k + 15) // 16, task
         cdef int used = self.crew.threads_for(n_tasks, 8.0 * self.row_work)
@@ -722,6 +919,7 @@ cdef class Engine:
         """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2."""
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d)
+        self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)
         if sq_dists.shape[0] != self.points.n:
             raise ValueError("sq_dists must have one value per point.")
@@ -748,6 +946,7 @@ cdef class Engine:
         """Write rows [start, stop)'s squared distances to all centroids, times exact_scale^2, into out (n, k)."""
         cdef int used = self.crew.threads_for(stop - start, self.row_work * (stop - start))
         cdef int64_t i
+        self.check_centroids()
         _check_rows(self.points.n, out.shape[0], start, stop)
         if out.shape[1] != self.k:
             raise ValueError(f"out must have {self.k} columns.")
@@ -782,7 +981,7 @@ cdef class Seeder:
     cdef double[:, ::1] gains
     cdef int64_t n_blocks
 
-    def __init__(self, Points points, Frame frame, const double[::1] weights, int64_t n_candidates,
+    def __init__(self, Points points not None, Frame frame not None, const double[::1] weights, int64_t n_candidates,
                  double[::1] closest, double[::1] block_sums, uint32_t[::1] masks, double[:, ::1] gains,
                  int n_threads, str isa):
         self.n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
@@ -801,7 +1000,7 @@ cdef class Seeder:
         self.gains = gains
         self.candidates = Centroids(n_candidates, points.d)
         self.crew = _Crew(points, n_candidates, n_threads, isa)
-        
+
     def propose(self, const double[:, ::1] candidates):
         """Find each candidate's gain: how much of the potential it would take away.
 

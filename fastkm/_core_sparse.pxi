@@ -107,7 +107,7 @@ cdef class _SparseCrew:
             self.scratches[t].row = self.scratches[t].dists + (width - d)
 
 
-def describe_sparse(SparsePoints points, const double[::1] origin, double[:, :, ::1] moments,
+def describe_sparse(SparsePoints points not None, const double[::1] origin, double[:, :, ::1] moments,
                     int64_t start, int64_t stop, int n_threads, str isa):
     """Write what `describe` writes, of CSR rows: entries that are not stored count as zeros."""
     cdef int64_t n_segments = moments.shape[0], d = points.d, s
@@ -217,7 +217,7 @@ cdef class SparseEngine:
     cdef double scale
     cdef double row_work
 
-    def __cinit__(self, SparsePoints points, Frame frame, int64_t k, int n_threads, str isa):
+    def __cinit__(self, SparsePoints points not None, Frame frame not None, int64_t k, int n_threads, str isa):
         if frame.shift.shape[0] != points.d:
             raise ValueError(f"The frame has {frame.shift.shape[0]} features, the points {points.d}.")
         self.points = points
@@ -241,6 +241,11 @@ cdef class SparseEngine:
     def set_centroids(self, const double[:, ::1] centroids):
         """Take centroids (k, d), which must not change while the engine uses them."""
         self.centroids.pack(centroids, self.scale, self.crew)
+
+    cdef int check_centroids(self) except -1:
+        if self.centroids.centroids.raw == NULL:
+            raise ValueError("The engine has no centroids yet: call set_centroids first.")
+        return 0
 
     cdef int64_t assign_block(self, const _Round* task, Sums sums, bint is_serial, int64_t b, int t) noexcept nogil:
         cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
@@ -275,6 +280,7 @@ cdef class SparseEngine:
         cdef int used = _threads_worth(self.crew.n_threads, n_blocks, self.row_work * (stop - start))
         cdef bint is_serial = used == 1
         _check_rows(self.points.n, labels.shape[0], start, stop)
+        self.check_centroids()
         if sums is not None:
             if labels_old is None or labels_old.shape[0] != self.points.n or sums.k != self.k \
                     or sums.d != self.points.d or sums.n_threads < used:
@@ -304,7 +310,7 @@ cdef class SparseEngine:
             n_changed //= n_owners  # every owner counted all of them
         return n_changed
 
-    def means(self, Sums sums, double[:, ::1] centroids):
+    def means(self, Sums sums not None, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
         cdef int64_t j
         cdef int used = _threads_worth(self.crew.n_threads, self.k, 8.0 * self.k * self.points.d)
@@ -351,6 +357,7 @@ cdef class SparseEngine:
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = _threads_worth(self.crew.n_threads, n_blocks, self.row_work / self.k * (stop - start))
         _check_rows(self.points.n, labels.shape[0], start, stop)
+        self.check_centroids()
         if sq_dists.shape[0] != self.points.n:
             raise ValueError("sq_dists must have one value per point.")
         for b in range(start, stop):
@@ -378,6 +385,7 @@ cdef class SparseEngine:
     def own_sq_dists_as_dense(self, const int32_t[::1] labels, const int64_t[::1] rows, double[::1] sq_dists):
         """Write some rows' squared distances to their labels' centroids, with the bits of dense rows; O(d) each."""
         cdef int64_t r, i
+        self.check_centroids()
         if labels.shape[0] != self.points.n or sq_dists.shape[0] != self.points.n:
             raise ValueError("labels and sq_dists must have one value per point.")
         for r in range(rows.shape[0]):
@@ -393,6 +401,7 @@ cdef class SparseEngine:
         cdef int used = _threads_worth(self.crew.n_threads, stop - start, 2 * self.row_work * (stop - start))
         cdef int64_t i
         _check_rows(self.points.n, out.shape[0], start, stop)
+        self.check_centroids()
         if out.shape[1] != self.k:
             raise ValueError(f"out must have {self.k} columns.")
         with nogil:
@@ -425,7 +434,7 @@ cdef class SparseSeeder:
     cdef int64_t n_blocks
     cdef double scale
 
-    def __init__(self, SparsePoints points, Frame frame, const double[::1] weights, int64_t n_candidates,
+    def __init__(self, SparsePoints points not None, Frame frame not None, const double[::1] weights, int64_t n_candidates,
                  double[::1] closest, double[::1] block_sums, uint32_t[::1] masks, double[:, ::1] gains,
                  int n_threads, str isa):
         self.n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS

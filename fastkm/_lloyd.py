@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._filter import Pruning
 from ._problem import FloatArray, LabelArray, Problem
 
 
@@ -35,6 +36,7 @@ def run(
     tol: float,
     verbose: bool = False,
     centroid_dtype: npt.DTypeLike = np.float64,
+    algorithm: str = "auto",
 ) -> Run:
     """Run Lloyd's algorithm until labels or centroids stay, or max_iter rounds.
 
@@ -52,6 +54,8 @@ def run(
         Print each round's inertia and the reason of the end.
     centroid_dtype : float32 or float64
         float32 rounds the centroids at the end, and labels the points under the rounded ones.
+    algorithm : {"auto", "lloyd", "elkan"}
+        Which distances are computed, never what comes out; see `Pruning`.
 
     Notes
     -----
@@ -66,6 +70,7 @@ def run(
     labels = np.full(problem.n, -1, dtype=np.int32)
     labels_old = labels.copy()
     strict = False
+    pruning = Pruning(problem, engine, max_iter, algorithm)
     for n_iter in range(1, max_iter + 1):
         labels, labels_old = labels_old, labels
         n_changed = update.assign(engine, centroids, labels_old, labels)
@@ -78,7 +83,9 @@ def run(
             if verbose:
                 print(f"Converged at iteration {n_iter - 1}: strict convergence.")
             break
-        shift = float(np.sum((centroids - moved) ** 2))
+        pruning.after_round(centroids, labels)
+        with np.errstate(over="ignore"):
+            shift = float(np.sum((centroids - moved) ** 2))
         if shift <= tol:
             if verbose:
                 reason = f"center shift {shift} within tolerance {tol}."
@@ -126,23 +133,19 @@ def _contiguous(centroids: npt.NDArray[np.floating]) -> FloatArray:
 
 
 def _assign(
-    problem: Problem, engine: _core.Engine, centroids: FloatArray, labels: LabelArray
+    problem: Problem,
+    engine: _core.Engine,
+    centroids: FloatArray,
+    labels: LabelArray,
+    labels_old: LabelArray | None = None,
 ) -> None:
     engine.set_centroids(centroids)
     for start, stop in problem.slices(engine.k):
-        engine.assign(labels, start, stop)
-
-
-def _own_sq_dists(problem: Problem, engine: _core.Engine, labels: LabelArray) -> FloatArray:
-    """Squared distances (n,) to the engine's centroids, in units of exact_scale squared."""
-    sq_dists = np.empty(problem.n)
-    for start, stop in problem.slices(4):
-        engine.own_sq_dists(labels, sq_dists, start, stop)
-    return sq_dists
+        engine.assign(labels, start, stop, labels_old)
 
 
 def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> float:
-    return problem.weighted_sum(_own_sq_dists(problem, engine, labels))
+    return problem.weighted_sum(problem.own_sq_dists(engine, labels))
 
 
 class _ExactUpdate:
@@ -192,7 +195,7 @@ class _WeightedUpdate:
         labels: LabelArray,
     ) -> int:
         """Label all points and return how many labels changed."""
-        _assign(self.problem, engine, centroids, labels)
+        _assign(self.problem, engine, centroids, labels, labels_old)
         return int(np.count_nonzero(labels != labels_old))
 
     def means(
@@ -229,24 +232,28 @@ def _fill_empty(
     if empty.size == 0:
         return
     left = weights.astype(np.float64)
-    sq_dists = _own_sq_dists(problem, engine, labels)
+    sq_dists = problem.own_sq_dists(engine, labels)
     row_weights = problem.sample_weight if problem.uniform_weight is None else None
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0
     if sq_dists.max() > 0:
         problem.settle_farthest(engine, labels, sq_dists, empty.size)
-        sums = {}
+        sums, n_left = {}, {}
         for cluster, row in zip(empty, _farthest(sq_dists, empty.size), strict=False):
             point = problem.rows([row])[0]
             weight = 1.0 if row_weights is None else float(row_weights[row])
             old = int(labels[row])
             if old not in sums:
                 sums[old] = (moved[old] - problem.shift) * left[old]
+                n_left[old] = np.count_nonzero((labels == old) & (sq_dists >= 0))
             sums[old] -= (point - problem.shift) * weight
             left[old] -= weight
+            n_left[old] -= 1
             moved[cluster] = point
             left[cluster] = weight
         for old, total in sums.items():
+            if n_left[old] == 0:
+                left[old] = 0.0  # without the trace of weight that rounding leaves
             if left[old] > 0:
                 moved[old] = problem.shift + total / left[old]
     moved[left <= 0] = moved[np.argmax(left)]

@@ -86,6 +86,7 @@ class Problem:
     # What a Problem of another kind of rows replaces.
     engine_class: Any = _core.Engine
     seeder_class: Any = _core.Seeder
+    can_be_sketched = True  # whether its engine takes a filter
     has_rough_gains = False  # whether its seeder can propose without the last bits
 
     def __init__(
@@ -140,8 +141,9 @@ class Problem:
         with np.errstate(over="ignore", invalid="ignore"):
             offset = moments[:, 0].sum(axis=0) / n
             self.variance = moments[:, 1].sum(axis=0) / n - offset**2
-            self.mean = np.clip(origin + offset, low, high)
-            overflowed = ~np.isfinite(self.mean)
+            mean = origin + offset
+            self.mean = np.clip(mean, low, high)
+            overflowed = ~np.isfinite(mean)
             self.mean[overflowed] = (low / 2 + high / 2)[overflowed]
         # Rounding may leave a trace of variance in a constant column, or less than none.
         self.variance[low == high] = 0.0
@@ -165,6 +167,7 @@ class Problem:
         # Few bits, so that centring leaves integers and other short numbers short.
         with np.errstate(over="ignore", invalid="ignore"):
             reach = np.maximum(high - self.mean, self.mean - low)
+            reach = np.minimum(reach, np.finfo(np.float64).max)
             grid = np.ldexp(1.0, np.clip(_exponent(reach) - 10, -1022, 1000))
             shift = np.rint(self.mean / grid) * grid
             self.shift = np.where(np.isfinite(shift), shift, self.mean)
@@ -173,14 +176,18 @@ class Problem:
         exponent, limit = int(_exponent(reach.max())), 126 if narrow else 1000
         scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
         # Squares must neither vanish nor overflow; a power of two changes no other bit.
-        self.exact_scale = scale if abs(exponent) > 400 else 1.0
+        # Nor may a value that is large beside its reach.
+        largest = _exponent(np.maximum(np.abs(low), np.abs(high)))
+        is_extreme = abs(exponent) > 400
+        exact_exponent = max(-limit, min(limit, -exponent, limit - int(largest.max())))
+        self.exact_scale = math.ldexp(1.0, exact_exponent) if is_extreme else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
+        self.scale = scale
         self.frame = _core.Frame(kernel_shift, shift_f32, scale, self.exact_scale)
 
         # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
         n_bits = min(50, 62 - math.ceil(math.log2(max(self.n, 2))))
-        largest = _exponent(np.maximum(np.abs(low), np.abs(high)))
-        self.sum_scale = np.ldexp(1.0, np.clip(n_bits - largest, -1000, 1000))
+        self.sum_scale = np.ldexp(1.0, np.minimum(n_bits - largest, 1023))
         self.low_scale = math.ldexp(1.0, n_bits)
 
     def engine(self, k: int) -> Any:
@@ -202,6 +209,13 @@ class Problem:
             self._slices[k] = Slices(self.n, _core.BLOCK_ROWS, k * self._row_values)
         return self._slices[k]
 
+    def own_sq_dists(self, engine: _core.Engine, labels: LabelArray) -> FloatArray:
+        """Return squared distances (n,) to the labels' centroids, in exact_scale squared."""
+        sq_dists = np.empty(self.n)
+        for start, stop in self.slices(4):
+            engine.own_sq_dists(labels, sq_dists, start, stop)
+        return sq_dists
+
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.
 
@@ -212,4 +226,5 @@ class Problem:
             assert self.sample_weight is not None
             sq_dists, weight = sq_dists * self.sample_weight, 1.0
         total = math.fsum(np.add.reduceat(sq_dists, np.arange(0, self.n, _core.BLOCK_ROWS)))
-        return total * weight / self.exact_scale**2
+        # Twice, as the square itself may be out of range.
+        return total * weight / self.exact_scale / self.exact_scale

@@ -21,6 +21,7 @@ def run_restarts(
     tol: float,
     verbose: bool,
     centroid_dtype: npt.DTypeLike,
+    algorithm: str,
 ) -> Run:
     """Run k-means `n_init` times and keep the lowest inertia.
 
@@ -41,6 +42,8 @@ def run_restarts(
         Whether to print each run's progress.
     centroid_dtype : dtype
         float32 or float64, of the centroids returned.
+    algorithm : {"auto", "lloyd", "elkan"}
+        Which distances each run computes, never what comes out.
 
     Returns
     -------
@@ -64,6 +67,7 @@ def run_restarts(
             tol=tol,
             verbose=verbose,
             centroid_dtype=centroid_dtype,
+            algorithm=algorithm,
         )
         if best is None or (
             candidate.inertia < best.inertia

@@ -42,6 +42,7 @@ class SparseProblem(Problem):
 
     engine_class: Any = _core.SparseEngine
     seeder_class: Any = _core.SparseSeeder
+    can_be_sketched = False
     has_rough_gains = True
 
     def _take(self, X: Any) -> None:

@@ -38,8 +38,8 @@ def update(X, labels, centroids, sample_weight=None):
     """Centroids (k, d) after one round: means of their rows, empty clusters repaired.
 
     An empty cluster gets the row farthest from its centroid, which leaves its own cluster; among
-    rows of positive weight, ties to the lowest index. If every row lies on its centroid, or no row
-    is left to give, the empty cluster joins the heaviest.
+    rows of positive weight, ties to the lowest index. If every such row lies on its centroid, or
+    none is left to give, the empty cluster joins the heaviest.
     """
     points = np.asarray(X, dtype=np.float64)
     weights = _weights(points, sample_weight)
@@ -47,7 +47,7 @@ def update(X, labels, centroids, sample_weight=None):
     members = [list(np.flatnonzero((labels == j) & (weights > 0))) for j in range(n_clusters)]
     own_sq_dists = sq_dists(points, centroids)[np.arange(len(points)), labels]
     givers = [i for i in np.argsort(-own_sq_dists, kind="stable") if weights[i] > 0]
-    if own_sq_dists.max() > 0:
+    if own_sq_dists[weights > 0].max() > 0:
         empty = [j for j in range(n_clusters) if not members[j]]
         for j, i in zip(empty, givers, strict=False):
             members[labels[i]].remove(i)

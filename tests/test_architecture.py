@@ -121,6 +121,30 @@ assert threading.active_count() == 1
     assert out.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("command", [["-c", "import fastkm"], ["-m", "fastkm", "info"]])
+def test_sources_without_the_extension_say_how_to_go_on(tmp_path, command):
+    for path in PACKAGE.rglob("*.py"):
+        copy = tmp_path / "fastkm" / path.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    out = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert out.returncode != 0
+    told = out.stderr.splitlines()[-1]
+    assert f"fastkm's extension is not built in {tmp_path / 'fastkm'}" in told
+    assert "python -P" in told
+    assert "pip install -e ." in told
+
+
+def test_an_import_error_with_the_extension_in_place_is_told_as_it_is():
+    code = "import sys; sys.modules['sklearn.base'] = None; import fastkm"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert out.stderr.splitlines()[-1].startswith("ModuleNotFoundError: import of sklearn.base")
+
+
 def test_public_names_are_there():
     assert fastkm.__all__ == ["KMeans", "k_means", "kmeans_plusplus", "__version__"]
     for name in fastkm.__all__:

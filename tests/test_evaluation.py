@@ -279,6 +279,23 @@ def test_time_is_the_median_of_fits_taken_in_turn():
     assert "median of 3 fits" in str(table)
 
 
+@pytest.mark.usefixtures("fake_clock")
+@pytest.mark.parametrize(
+    ("max_seconds", "n_turns", "note"),
+    [
+        (0.0, 1, "time: one fit (slow fits: 5 were asked for)."),
+        (6.0, 2, "time: median of 2 fits, taken in turn (slow fits: 5 were asked for)."),
+        (6.5, 3, "time: median of 3 fits, taken in turn (slow fits: 5 were asked for)."),
+        (15.0, 5, "time: median of 5 fits, taken in turn."),
+    ],
+)
+def test_no_turn_begins_once_the_fits_took_their_seconds(max_seconds, n_turns, note):
+    estimators = {"a": TimedKMeans(seconds=(1.0,)), "b": TimedKMeans(seconds=(2.0,))}
+    table = score_table(estimators, PAIRS, n_fits=5, max_seconds=max_seconds)
+    assert [(1.0,), (2.0,)] * n_turns == FITS
+    assert table.notes[0] == note
+
+
 def test_silhouette_is_computed_on_the_stated_sample():
     X, _ = make_blobs(300, centers=3, random_state=0)
     table = score_table({"k": KMeans(3, n_init=1, random_state=0)}, X, silhouette_sample=50)

@@ -84,6 +84,7 @@ def score_table(
     y: npt.ArrayLike | None = None,
     *,
     n_fits: int = 1,
+    max_seconds: float = np.inf,
     reference: str | None = None,
     silhouette_sample: int = 1000,
     random_state: Any = 0,
@@ -104,6 +105,9 @@ def score_table(
     n_fits : int, default=1
         Fits of each estimator, taken in turn so that a passing disturbance meets all; the time is
         their median, the scores are the last fit's.
+    max_seconds : float, default=inf
+        No further turn begins once all fits together have taken this long, in seconds; the first
+        turn always ends. The table states how many turns there were.
     reference : str, optional
         The variant (or, without variants, the name) whose time over each row's time is the column
         ``speedup``.
@@ -161,7 +165,7 @@ def score_table(
     if y is not None:
         codes = check_classes(y).codes
         check_same_length(X=range(rows_of_x.shape[0]), y=codes)
-    _fit(entries, X, n_fits)
+    n_turns = _fit(entries, X, n_fits, max_seconds)
     n = rows_of_x.shape[0]
     is_sampled = silhouette_sample < n
     sample = np.arange(n)
@@ -175,7 +179,7 @@ def score_table(
         row |= _scores(entry, X, rows_of_x, codes, sample)
         rows.append(row)
     fitted = {(entry.name, entry.variant): entry.estimator for entry in entries}
-    notes = _notes(n_fits, reference, len(sample) if is_sampled else None, n)
+    notes = _notes(n_fits, n_turns, reference, len(sample) if is_sampled else None, n)
     return ScoreTable(_columns(entries, reference, codes), tuple(rows), notes, fitted)
 
 
@@ -205,14 +209,18 @@ def _is_fitted(estimator: Any) -> bool:
     return True
 
 
-def _fit(entries: list[_Entry], X: Any, n_fits: int) -> None:
+def _fit(entries: list[_Entry], X: Any, n_fits: int, max_seconds: float) -> int:
+    """Fit all that came unfitted, turn by turn, and return the number of turns."""
     unfitted = [entry for entry in entries if not entry.is_given_fitted]
-    for _ in range(n_fits):
+    for turn in range(n_fits):
+        if turn and sum(sum(entry.seconds) for entry in unfitted) >= max_seconds:
+            return turn
         for entry in unfitted:
             entry.estimator = clone(entry.estimator)
             start = time.perf_counter()
             entry.estimator.fit(X)
             entry.seconds.append(time.perf_counter() - start)
+    return n_fits
 
 
 def _reference_time(entries: list[_Entry], entry: _Entry, reference: str) -> float:
@@ -287,8 +295,12 @@ def _columns(
     )
 
 
-def _notes(n_fits: int, reference: str | None, n_sampled: int | None, n: int) -> tuple[str, ...]:
-    times = "time: one fit" if n_fits == 1 else f"time: median of {n_fits} fits, taken in turn"
+def _notes(
+    n_fits: int, n_turns: int, reference: str | None, n_sampled: int | None, n: int
+) -> tuple[str, ...]:
+    times = "time: one fit" if n_turns == 1 else f"time: median of {n_turns} fits, taken in turn"
+    if n_turns < n_fits:
+        times += f" (slow fits: {n_fits} were asked for)"
     if reference is not None:
         times += f"; speedup: {reference}'s time over the row's"
     silhouette = f"all {n}" if n_sampled is None else f"a random sample of {n_sampled} of {n}"

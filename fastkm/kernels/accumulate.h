@@ -1,7 +1,7 @@
-/* Exact sums. Adding 1.5 x 2^52 to a double below 2^51 leaves its nearest integer in the low bits; the offset that the
- * bits carry is taken off once, count times, when the mean is formed. Two such limbs hold every bit of a value down to
- * 2^-80 or so of its feature's largest. Integer addition is exact, so neither the order of rows nor adding and removing
- * them again leaves a trace. */
+/* Exact sums. Adding 1.5 x 2^52 to a double below 2^51 leaves its nearest integer in the low bits;
+ * the offset that the bits carry is taken off once, count times, when the mean is formed. Two such
+ * limbs hold every bit of a value down to 2^-80 or so of its feature's largest. Integer addition is
+ * exact, so neither the order of rows nor adding and removing them again leaves a trace. */
 
 static FASTKM_INLINE uint64_t bits_of(double value) {
     uint64_t bits;
@@ -9,8 +9,9 @@ static FASTKM_INLINE uint64_t bits_of(double value) {
     return bits;
 }
 
-/* Both products are by powers of two and so exact; the remainder is too, as a difference of neighbours. Returns whether
- * there is a low limb at all: mostly there is none for integers and float32. */
+/* Both products are by powers of two and so exact; the remainder is too, as a difference of
+ * neighbours. Returns whether there is a low limb at all: mostly there is none for integers and
+ * float32. */
 static int to_limbs(const double* FASTKM_RESTRICT row, int64_t d, const fastkm_sums* sums,
                     uint64_t* FASTKM_RESTRICT limbs) {
     const double* FASTKM_RESTRICT scale = sums->scale;
@@ -21,13 +22,15 @@ static int to_limbs(const double* FASTKM_RESTRICT row, int64_t d, const fastkm_s
         const double rounded = product + FASTKM_ROUNDING_OFFSET;
         const double remainder = product - (rounded - FASTKM_ROUNDING_OFFSET);
         limbs[f] = bits_of(rounded);
-        low[f] = bits_of(remainder * sums->low_scale + FASTKM_ROUNDING_OFFSET) - bits_of(FASTKM_ROUNDING_OFFSET);
+        low[f] = bits_of(remainder * sums->low_scale + FASTKM_ROUNDING_OFFSET) -
+                 bits_of(FASTKM_ROUNDING_OFFSET);
         any |= low[f];
     }
     return any != 0;
 }
 
-static FASTKM_INLINE void add_limbs(const uint64_t* FASTKM_RESTRICT limbs, int64_t d, uint64_t* FASTKM_RESTRICT sum) {
+static FASTKM_INLINE void add_limbs(const uint64_t* FASTKM_RESTRICT limbs, int64_t d,
+                                    uint64_t* FASTKM_RESTRICT sum) {
     for (int64_t f = 0; f < d; f++) sum[f] += limbs[f];
 }
 
@@ -84,8 +87,9 @@ static FASTKM_INLINE double mean_of(int64_t high, int64_t low, double count, dou
 }
 
 /* Each of a centroid's rows has left offset_per_row in its sums. */
-static FASTKM_INLINE void means_above(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
-                                      const uint64_t offset_per_row, double* centroids) {
+static FASTKM_INLINE void means_above(const fastkm_sums* sums, int64_t d, int64_t j_begin,
+                                      int64_t j_end, const uint64_t offset_per_row,
+                                      double* centroids) {
     const double low_unit = 1 / sums->low_scale;
     for (int64_t j = j_begin; j < j_end; j++) {
         const int64_t count = sums->counts[j];
@@ -99,15 +103,16 @@ static FASTKM_INLINE void means_above(const fastkm_sums* sums, int64_t d, int64_
     }
 }
 
-static void means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end, double* centroids) {
+static void means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
+                  double* centroids) {
     means_above(sums, d, j_begin, j_end, bits_of(FASTKM_ROUNDING_OFFSET), centroids);
 }
 
-/* Sums under weights, in float64. These round, so their order is fixed: one thread owns a centroid and meets its rows
- * in ascending order. */
+/* Sums under weights, in float64. These round, so their order is fixed: one thread owns a centroid
+ * and meets its rows in ascending order. */
 static void accumulate_weighted(const fastkm_points* points, int64_t i_begin, int64_t i_end,
-                                const int32_t* labels, const double* weights, fastkm_scratch* scratch,
-                                const fastkm_weighted_sums* sums) {
+                                const int32_t* labels, const double* weights,
+                                fastkm_scratch* scratch, const fastkm_weighted_sums* sums) {
     const int64_t d = points->d;
     const double* FASTKM_RESTRICT shift = sums->shift;
     const double* FASTKM_RESTRICT row = scratch->row;

@@ -1,6 +1,8 @@
-/* The fused kernel: products, argmin, second best and the proof that float32 decided right; see README.md. */
+/* The fused kernel: products, argmin, second best and the proof that float32 decided right; see
+ * README.md. */
 
-/* Memory to bring into the second-level cache while the tiles compute: the rows of the next panel. */
+/* Memory to bring into the second-level cache while the tiles compute: the rows of the next panel.
+ */
 typedef struct {
     const char* next;
     int64_t lines_per_tile;
@@ -11,9 +13,11 @@ typedef struct {
 /* The rows after i's panel, spread evenly over the tiles of the panel at hand. */
 static lines_ahead lines_of_next_panel(const fastkm_points* points, int64_t i, int64_t k) {
     const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
-    const int64_t begin = FASTKM_MIN(i + PANEL_ROWS, points->n), end = FASTKM_MIN(begin + PANEL_ROWS, points->n);
+    const int64_t begin = FASTKM_MIN(i + PANEL_ROWS, points->n),
+                  end = FASTKM_MIN(begin + PANEL_ROWS, points->n);
     const int64_t bytes = (end - begin) * points->row_stride;
-    const int is_dense = points->row_stride > 0 && points->col_stride * points->d == points->row_stride;
+    const int is_dense =
+        points->row_stride > 0 && points->col_stride * points->d == points->row_stride;
     return (lines_ahead){points->base + begin * points->row_stride,
                          is_dense ? (bytes / LINE_BYTES + n_tiles - 1) / n_tiles : 0};
 }
@@ -28,10 +32,11 @@ static FASTKM_INLINE void products(const float* panel, const float* tile, const 
 #define ADD_FEATURE(f)                                                                             \
     do {                                                                                           \
         vf y[TILE_VECTORS];                                                                        \
-        for (int v = 0; v < TILE_VECTORS; v++) y[v] = vf_load(panel + (f) * PANEL_ROWS + v * LANES);  \
+        for (int v = 0; v < TILE_VECTORS; v++)                                                     \
+            y[v] = vf_load(panel + (f) * PANEL_ROWS + v * LANES);                                  \
         for (int j = 0; j < n_centroids; j++) {                                                    \
             const vf z = vf_set1(tile[(f) * n_centroids + j]);                                     \
-            for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_fma(y[v], z, product[j][v]);  \
+            for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_fma(y[v], z, product[j][v]); \
         }                                                                                          \
     } while (0)
     for (int64_t f = 0; f < f_ahead; f++) {
@@ -44,14 +49,26 @@ static FASTKM_INLINE void products(const float* panel, const float* tile, const 
 }
 
 /* Calls function(..., n) with the tile's size as a compile-time constant. */
-#define WITH_CONSTANT_TILE(n, call)                                                                \
-    switch (n) {                                                                                   \
-    case 1: call(1); break;                                                                        \
-    case 2: call(2); break;                                                                        \
-    case 3: call(3); break;                                                                        \
-    case 4: call(4); break;                                                                        \
-    case 5: call(5); break;                                                                        \
-    default: call(FASTKM_TILE_CENTROIDS); break;                                                   \
+#define WITH_CONSTANT_TILE(n, call)  \
+    switch (n) {                     \
+    case 1:                          \
+        call(1);                     \
+        break;                       \
+    case 2:                          \
+        call(2);                     \
+        break;                       \
+    case 3:                          \
+        call(3);                     \
+        break;                       \
+    case 4:                          \
+        call(4);                     \
+        break;                       \
+    case 5:                          \
+        call(5);                     \
+        break;                       \
+    default:                         \
+        call(FASTKM_TILE_CENTROIDS); \
+        break;                       \
     }
 
 /* Nearest and second nearest so far of a panel's points. */
@@ -68,8 +85,9 @@ static FASTKM_INLINE void fold(vf candidate, vi candidate_index, vf* best, vf* s
     *index = vi_select(is_nearer, candidate_index, *index);
 }
 
-static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* centroids, int64_t j_begin,
-                                    const int n_centroids, lines_ahead* ahead, nearest_two* nearest) {
+static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* centroids,
+                                    int64_t j_begin, const int n_centroids, lines_ahead* ahead,
+                                    nearest_two* nearest) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, centroids->tiles + j_begin * centroids->d, centroids->sq_norms + j_begin,
              centroids->d, n_centroids, ahead, product);
@@ -86,8 +104,8 @@ static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* 
 }
 
 /* With so few features the points and the fold stay in registers, and the centroids stream past. */
-static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids, const int d,
-                                     nearest_two* nearest) {
+static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids,
+                                     const int d, nearest_two* nearest) {
     vf y[LOW_D][TILE_VECTORS], best[TILE_VECTORS], second[TILE_VECTORS];
     vi index[TILE_VECTORS];
     for (int v = 0; v < TILE_VECTORS; v++) {
@@ -117,7 +135,8 @@ static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids*
     }
 }
 
-/* Constants of the rounding bound E(R) = a R (R + 2 ||y||) + b (||y|| + R)^2 + c (1 + ||y|| + R); README.md derives it. */
+/* Constants of the rounding bound E(R) = a R (R + 2 ||y||) + b (||y|| + R)^2 + c (1 + ||y|| + R);
+ * README.md derives it. */
 typedef struct {
     float a, b, c, slack;
 } rounding_bound;
@@ -136,7 +155,8 @@ static FASTKM_INLINE vf bound_at(const rounding_bound* bound, vf norm, vf radius
     return vf_add(vf_add(product, direct), vf_mul(vf_set1(bound->c), vf_add(vf_set1(1), both)));
 }
 
-/* A bit for each of a vector's points whose two nearest lie closer together than float32 can tell. */
+/* A bit for each of a vector's points whose two nearest lie closer together than float32 can tell.
+ */
 static FASTKM_INLINE uint32_t undecided(const rounding_bound* bound, vf best, vf second, vf sq_norm,
                                         float max_norm) {
     const vf slack = vf_set1(bound->slack);
@@ -159,8 +179,9 @@ static void reset_nearest(nearest_two* nearest) {
 }
 
 static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* frame,
-                            const fastkm_centroids* centroids, const rounding_bound* bound, int64_t i_begin,
-                            int64_t n_rows, int recheck, const nearest_two* nearest, const float* sq_norms,
+                            const fastkm_centroids* centroids, const rounding_bound* bound,
+                            int64_t i_begin, int64_t n_rows, int recheck,
+                            const nearest_two* nearest, const float* sq_norms,
                             fastkm_scratch* scratch, int32_t* labels) {
     int64_t n_exact = 0;
     memcpy(labels, nearest->index, (size_t)n_rows * sizeof *labels);
@@ -197,8 +218,8 @@ static void fold_panel(const float* panel, const fastkm_centroids* centroids, li
 }
 
 static int64_t assign(const fastkm_points* points, const fastkm_frame* frame,
-                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end, int recheck,
-                      fastkm_scratch* scratch, int32_t* labels) {
+                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
+                      int recheck, fastkm_scratch* scratch, int32_t* labels) {
     const rounding_bound bound = bound_for(points->d);
     int64_t n_exact = 0;
     nearest_two nearest;
@@ -206,9 +227,10 @@ static int64_t assign(const fastkm_points* points, const fastkm_frame* frame,
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
         load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
-        fold_panel(scratch->panel, centroids, lines_of_next_panel(points, i, centroids->k), &nearest);
-        n_exact += settle_panel(points, frame, centroids, &bound, i, n_rows, recheck, &nearest, sq_norms,
-                                scratch, labels + (i - i_begin));
+        fold_panel(scratch->panel, centroids, lines_of_next_panel(points, i, centroids->k),
+                   &nearest);
+        n_exact += settle_panel(points, frame, centroids, &bound, i, n_rows, recheck, &nearest,
+                                sq_norms, scratch, labels + (i - i_begin));
     }
     return n_exact;
 }

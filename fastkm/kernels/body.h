@@ -1,9 +1,11 @@
-/* One implementation: the shared bodies over the vector operations that the including source chose. Everything is
- * static, so that no function built for one instruction set can be linked into another. */
+/* One implementation: the shared bodies over the vector operations that the including source chose.
+ * Everything is static, so that no function built for one instruction set can be linked into
+ * another. */
 #include "load.h"
 #include "exact.h"
 #include "pack.h"
 #include "assign.h"
+#include "filter.h"
 #include "accumulate.h"
 #include "describe.h"
 #include "propose.h"
@@ -22,6 +24,8 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .panel_rows = PANEL_ROWS,
     .pack = pack,
     .assign = assign,
+    .sketch = sketch,
+    .assign_filtered = assign_filtered,
     .accumulate = accumulate,
     .means = means,
     .accumulate_weighted = accumulate_weighted,
@@ -30,19 +34,20 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .propose = propose,
     .accept = accept,
     .describe = describe,
-    .sparse = {
-        .norms = sparse_norms,
-        .pack = sparse_pack,
-        .pack_norm = sparse_pack_norm,
-        .assign = sparse_assign,
-        .accumulate = sparse_accumulate,
-        .means = sparse_means,
-        .accumulate_weighted = sparse_accumulate_weighted,
-        .own_sq_dists = sparse_own_sq_dists,
-        .own_sq_dist = sparse_own_sq_dist,
-        .sq_dists = sparse_sq_dists,
-        .propose = sparse_propose,
-        .accept = sparse_accept,
-        .describe = sparse_describe,
-    },
+    .sparse =
+        {
+            .norms = sparse_norms,
+            .pack = sparse_pack,
+            .pack_norm = sparse_pack_norm,
+            .assign = sparse_assign,
+            .accumulate = sparse_accumulate,
+            .means = sparse_means,
+            .accumulate_weighted = sparse_accumulate_weighted,
+            .own_sq_dists = sparse_own_sq_dists,
+            .own_sq_dist = sparse_own_sq_dist,
+            .sq_dists = sparse_sq_dists,
+            .propose = sparse_propose,
+            .accept = sparse_accept,
+            .describe = sparse_describe,
+        },
 };

@@ -1,8 +1,10 @@
-/* Moments of the columns: one pass before a fit, for centring, scaling, the tolerance and the check for NaN.
+/* Moments of the columns: one pass before a fit, for centring, scaling, the tolerance and the check
+ * for NaN.
  *
- * Rows are taken MOMENT_ROWS at a time, so that the running moments are read and written once for all of them. With few
- * features neighbouring rows lie side by side in one vector, each with moments of its own, joined at the end. The order
- * of additions depends on d alone: not on vector width or layout. */
+ * Rows are taken MOMENT_ROWS at a time, so that the running moments are read and written once for
+ * all of them. With few features neighbouring rows lie side by side in one vector, each with
+ * moments of its own, joined at the end. The order of additions depends on d alone: not on vector
+ * width or layout. */
 
 static FASTKM_INLINE int64_t rows_side_by_side(int64_t d) {
     return d < FASTKM_ROWS_BESIDE ? FASTKM_ROWS_BESIDE : 1;
@@ -21,7 +23,8 @@ static void load_rows(const fastkm_points* points, int64_t i, int64_t n_rows, do
     }
 }
 
-/* The moments of `width` columns: sum, sum of squares, minimum and maximum, one array behind the other. */
+/* The moments of `width` columns: sum, sum of squares, minimum and maximum, one array behind the
+ * other. */
 static FASTKM_INLINE void add_value(double x, double origin, int64_t width, double* moments) {
     const double difference = x - origin;
     moments[0] += difference;
@@ -53,8 +56,8 @@ static void add_rows(const double* rows, const double* origin, int64_t width, do
             add_value(rows[r * width + f], origin[f], width, moments + f);
 }
 
-static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end, fastkm_scratch* scratch,
-                     const fastkm_moments* moments) {
+static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end,
+                     fastkm_scratch* scratch, const fastkm_moments* moments) {
     const int64_t d = points->d, n_beside = rows_side_by_side(d), width = n_beside * d;
     const int64_t step = n_beside * FASTKM_MOMENT_ROWS;
     double* rows = scratch->rows;

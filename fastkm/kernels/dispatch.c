@@ -20,7 +20,9 @@ extern const fastkm_kernels fastkm_kernels_avx512;
 static const fastkm_kernels* const BUILT[] = {
     &fastkm_kernels_portable,
 #ifdef FASTKM_X86
-    &fastkm_kernels_sse2, &fastkm_kernels_avx2, &fastkm_kernels_avx512,
+    &fastkm_kernels_sse2,
+    &fastkm_kernels_avx2,
+    &fastkm_kernels_avx512,
 #endif
 };
 #define N_BUILT ((int)(sizeof BUILT / sizeof BUILT[0]))
@@ -62,16 +64,18 @@ static uint64_t saved_state(void) {
 #endif
 }
 
-static int has_all(uint64_t present, uint64_t wanted) { return (present & wanted) == wanted; }
+static int has_all(uint64_t present, uint64_t wanted) {
+    return (present & wanted) == wanted;
+}
 
 static int supports_avx2(void) {
-    return has_all(saved_state(), 0x6) &&                     /* XMM, YMM */
-           has_all(cpuid(1).ecx, 1u << 12 | 1u << 28) &&      /* FMA, AVX */
-           has_all(cpuid(7).ebx, 1u << 5);                    /* AVX2 */
+    return has_all(saved_state(), 0x6) &&                /* XMM, YMM */
+           has_all(cpuid(1).ecx, 1u << 12 | 1u << 28) && /* FMA, AVX */
+           has_all(cpuid(7).ebx, 1u << 5);               /* AVX2 */
 }
 
 static int supports_avx512(void) {
-    return supports_avx2() && has_all(saved_state(), 0xe6) && /* opmask, ZMM */
+    return supports_avx2() && has_all(saved_state(), 0xe6) &&                /* opmask, ZMM */
            has_all(cpuid(7).ebx, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31); /* F, DQ, BW, VL */
 }
 #endif
@@ -84,27 +88,36 @@ int fastkm_is_supported(const fastkm_kernels* kernels) {
     return kernels != NULL;
 }
 
-static size_t aligned(size_t bytes) { return (bytes + FASTKM_ALIGN - 1) / FASTKM_ALIGN * FASTKM_ALIGN; }
+static size_t aligned(size_t bytes) {
+    return (bytes + FASTKM_ALIGN - 1) / FASTKM_ALIGN * FASTKM_ALIGN;
+}
 
 static size_t panel_bytes(const fastkm_kernels* kernels, int64_t d) {
     return aligned((size_t)d * (size_t)kernels->panel_rows * sizeof(float));
 }
 
 static size_t dists_bytes(int64_t k) {
-    return (size_t)((k + FASTKM_EXACT_LANES - 1) / FASTKM_EXACT_LANES) * FASTKM_EXACT_LANES * sizeof(double);
+    return (size_t)((k + FASTKM_EXACT_LANES - 1) / FASTKM_EXACT_LANES) * FASTKM_EXACT_LANES *
+           sizeof(double);
 }
 
 /* Rows, an origin and four moments, each as wide as the rows that describe lays side by side. */
 static size_t moments_bytes(int64_t d) {
-    return (size_t)FASTKM_MAX(d, FASTKM_ROWS_BESIDE * FASTKM_ROWS_BESIDE) * (FASTKM_MOMENT_ROWS + 5) * sizeof(double);
+    return (size_t)FASTKM_MAX(d, FASTKM_ROWS_BESIDE * FASTKM_ROWS_BESIDE) *
+           (FASTKM_MOMENT_ROWS + 5) * sizeof(double);
+}
+
+static size_t lists_bytes(const fastkm_kernels* kernels) {
+    return aligned((size_t)kernels->panel_rows * sizeof(fastkm_candidate_list));
 }
 
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {
     return panel_bytes(kernels, d) + 3 * aligned((size_t)d * 8) + aligned(moments_bytes(d)) +
-           aligned(dists_bytes(k));
+           aligned(dists_bytes(k)) + lists_bytes(kernels);
 }
 
-fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d) {
+fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d,
+                                 int64_t k) {
     const size_t row = aligned((size_t)d * 8);
     fastkm_scratch scratch;
     scratch.panel = (float*)memory;
@@ -112,6 +125,7 @@ fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, in
     scratch.limbs = (uint64_t*)((char*)scratch.row + row);
     scratch.rows = (double*)((char*)scratch.limbs + 2 * row);
     scratch.dists = (double*)((char*)scratch.rows + aligned(moments_bytes(d)));
+    scratch.lists = (fastkm_candidate_list*)((char*)scratch.dists + aligned(dists_bytes(k)));
     return scratch;
 }
 
@@ -122,7 +136,8 @@ int fastkm_sparse_check(const fastkm_sparse* rows, int64_t n_entries) {
         int64_t last = -1;
         if (rows->starts[i + 1] < rows->starts[i] || rows->starts[i + 1] > n_entries) return 2;
         for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++) {
-            const int64_t f = rows->is_wide ? ((const int64_t*)rows->columns)[p] : ((const int32_t*)rows->columns)[p];
+            const int64_t f = rows->is_wide ? ((const int64_t*)rows->columns)[p]
+                                            : ((const int32_t*)rows->columns)[p];
             if (f < 0 || f >= rows->d) return 2;
             is_sorted &= f > last;
             last = f;

@@ -1,4 +1,5 @@
-/* Squared distances in float64, direct form. No fused multiply-add: the sources are compiled without contraction. */
+/* Squared distances in float64, direct form. No fused multiply-add: the sources are compiled
+ * without contraction. */
 
 /* Vectors across centroids; features from first to last, as the contract of the labels asks. */
 #define EXACT_VECTORS (FASTKM_EXACT_LANES / DOUBLE_LANES)
@@ -48,11 +49,12 @@ static int32_t exact_label(const fastkm_points* points, const fastkm_frame* fram
     return label;
 }
 
-/* Sixteen partial sums, feature f into sum f mod 16, then halves added to halves: the same order, and so the same
- * bits, for every vector width. */
+/* Sixteen partial sums, feature f into sum f mod 16, then halves added to halves: the same order,
+ * and so the same bits, for every vector width. */
 #define PARTIAL_SUMS 16
 
-static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
+static FASTKM_INLINE double scaled_sq_dist(const double* row, const double* centroid, int64_t d,
+                                           double scale, const int is_scaled) {
     const int64_t d_vector = d - d % PARTIAL_SUMS;
     double partial[PARTIAL_SUMS];
     vd sum[PARTIAL_SUMS / DOUBLE_LANES];
@@ -60,12 +62,13 @@ static double sq_dist(const double* row, const double* centroid, int64_t d, doub
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) sum[v] = vd_set1(0);
     for (int64_t f = 0; f < d_vector; f += PARTIAL_SUMS)
         for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
-            const vd difference = vd_mul(vd_sub(vd_load(row + f + v * DOUBLE_LANES),
-                                                vd_load(centroid + f + v * DOUBLE_LANES)),
-                                         scale_vd);
+            vd difference = vd_sub(vd_load(row + f + v * DOUBLE_LANES),
+                                   vd_load(centroid + f + v * DOUBLE_LANES));
+            if (is_scaled) difference = vd_mul(difference, scale_vd);
             sum[v] = vd_add(sum[v], vd_mul(difference, difference));
         }
-    for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) vd_store(partial + v * DOUBLE_LANES, sum[v]);
+    for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++)
+        vd_store(partial + v * DOUBLE_LANES, sum[v]);
     for (int64_t f = d_vector; f < d; f++) {
         const double difference = (row[f] - centroid[f]) * scale;
         partial[f - d_vector] += difference * difference;
@@ -73,6 +76,11 @@ static double sq_dist(const double* row, const double* centroid, int64_t d, doub
     for (int half = PARTIAL_SUMS / 2; half > 0; half /= 2)
         for (int s = 0; s < half; s++) partial[s] += partial[s + half];
     return partial[0];
+}
+
+static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
+    return scale == 1 ? scaled_sq_dist(row, centroid, d, 1, 0)
+                      : scaled_sq_dist(row, centroid, d, scale, 1);
 }
 
 static void own_sq_dists(const fastkm_points* points, const fastkm_frame* frame,

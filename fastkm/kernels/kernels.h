@@ -1,15 +1,16 @@
 /* The contract between the Cython core and the C kernels.
  *
- * Kernels work on one block of rows in one thread. They allocate nothing, start no thread, print nothing and keep no
- * state: all memory is the caller's. Every implementation gives the same labels, sums and distances, bit for bit;
- * README.md in this folder says why. */
+ * Kernels work on one block of rows in one thread. They allocate nothing, start no thread, print
+ * nothing and keep no state: all memory is the caller's. Every implementation gives the same
+ * labels, sums and distances, bit for bit; README.md in this folder says why. */
 #ifndef FASTKM_KERNELS_H
 #define FASTKM_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Rows per block. The unit of work, and of the fixed order in which float64 partial sums are added. */
+/* Rows per block. The unit of work, and of the fixed order in which float64 partial sums are added.
+ */
 #define FASTKM_BLOCK_ROWS 256
 /* Centroids per register tile. */
 #define FASTKM_TILE_CENTROIDS 6
@@ -17,9 +18,12 @@
 #define FASTKM_EXACT_LANES 8
 /* Candidates that one proposal of k-means++ can hold: a bit each. */
 #define FASTKM_MAX_CANDIDATES 32
-/* Rows that describe takes at a time, and the rows that it lays side by side where there are fewer features. */
+/* Rows that describe takes at a time, and the rows that it lays side by side where there are fewer
+ * features. */
 #define FASTKM_MOMENT_ROWS 4
 #define FASTKM_ROWS_BESIDE 8
+/* Candidates that the filter keeps of a row. */
+#define FASTKM_KEPT_CANDIDATES 64
 /* Alignment in bytes of every buffer that a kernel reads or writes with vectors. */
 #define FASTKM_ALIGN 64
 /* Added to a double below 2^51, leaves its nearest integer in the low bits. */
@@ -52,43 +56,86 @@ typedef struct {
     int32_t dtype;
 } fastkm_points;
 
-/* The coordinates of the float32 kernel, y = (x - shift) * scale, and of the float64 one, x * exact_scale. */
+/* The coordinates of the float32 kernel, y = (x - shift) * scale, and of the float64 one, x *
+ * exact_scale. */
 typedef struct {
-    const double* shift;    /* (d,) */
-    const float* shift_f32; /* (d,) the same values; read only for dtypes that float32 holds exactly */
-    double scale;           /* power of two that brings the centred values near 1 */
-    double exact_scale;     /* power of two, 1 unless squares of the values leave float64's range */
+    const double* shift; /* (d,) */
+    const float*
+        shift_f32;      /* (d,) the same values; read only for dtypes that float32 holds exactly */
+    double scale;       /* power of two that brings the centred values near 1 */
+    double exact_scale; /* power of two, 1 unless squares of the values leave float64's range */
 } fastkm_frame;
 
 /* Centroids in the layouts that the kernels read. */
 typedef struct {
     int64_t k, d;
     const double* raw; /* (k, d) as the caller gave them */
-    float* tiles;      /* -2 z in groups of at most six centroids, each group (d, group size); z = (c - shift) * scale */
-    float* sq_norms;   /* (k,) ||z||^2 */
-    double* exact;     /* c * exact_scale in groups of eight, each group (d, 8) */
-    float max_norm;    /* at least the largest ||z|| */
+    float* tiles; /* -2 z in groups of at most six centroids, each group (d, group size); z = (c -
+                     shift) * scale */
+    float* sq_norms; /* (k,) ||z||^2 */
+    double* exact;   /* c * exact_scale in groups of eight, each group (d, 8) */
+    float max_norm;  /* at least the largest ||z|| */
 } fastkm_centroids;
+
+/* Centroids that may be nearer to a row than its own. */
+typedef struct {
+    int32_t index[FASTKM_KEPT_CANDIDATES];
+    float product[FASTKM_KEPT_CANDIDATES];
+    int32_t count; /* may exceed FASTKM_KEPT_CANDIDATES, and then the list is not complete */
+} fastkm_candidate_list;
 
 /* A thread's own working memory; sizes from fastkm_scratch_bytes. */
 typedef struct {
-    float* panel;  /* (d, panel rows): some points, centred, features first */
-    double* row;   /* (d,) one row in float64 */
-    double* rows;  /* rows and running moments of describe */
-    uint64_t* limbs; /* (2, d) one row in fixed point */
-    double* dists; /* (k rounded up to 8,) */
+    float* panel;                 /* (d, panel rows): some points, centred, features first */
+    double* row;                  /* (d,) one row in float64 */
+    double* rows;                 /* rows and running moments of describe */
+    uint64_t* limbs;              /* (2, d) one row in fixed point */
+    double* dists;                /* (k rounded up to 8,) */
+    fastkm_candidate_list* lists; /* (panel rows,) */
 } fastkm_scratch;
 
-/* Exact sums in fixed point, two limbs a value: the integer nearest to x * scale, and the integer nearest to what is
- * left times low_scale. Adding is integer addition, modulo 2^64. */
+/* Exact sums in fixed point, two limbs a value: the integer nearest to x * scale, and the integer
+ * nearest to what is left times low_scale. Adding is integer addition, modulo 2^64. */
 typedef struct {
-    const double* scale;    /* (d,) powers of two with |x * scale| <= 2^50 */
-    double low_scale;       /* power of two, at most 2^50 */
-    uint64_t* sums;         /* (k, d) of the high limbs, each FASTKM_ROUNDING_OFFSET's bits too large */
-    uint64_t* low_sums;     /* (k, d) of the low limbs */
-    int64_t* counts;        /* (k,) */
+    const double* scale; /* (d,) powers of two with |x * scale| <= 2^50 */
+    double low_scale;    /* power of two, at most 2^50 */
+    uint64_t* sums;     /* (k, d) of the high limbs, each FASTKM_ROUNDING_OFFSET's bits too large */
+    uint64_t* low_sums; /* (k, d) of the low limbs */
+    int64_t* counts;    /* (k,) */
     int64_t j_begin, j_end; /* only these centroids' sums are written */
 } fastkm_sums;
+
+/* Directions for sketches, orthonormal but for rounding. */
+typedef struct {
+    int64_t p;
+    const float* tiles; /* (d, p) in groups of at most six directions, each group (d, group size) */
+    float skew;         /* at least ||Q'Q - I|| */
+} fastkm_basis;
+
+/* Sketches of points or centroids: their coordinates in a basis and the norm of the rest. */
+typedef struct {
+    float* panels;   /* (n / panel rows, p + 1, panel rows) */
+    float* sq_norms; /* (n,) of the sketches */
+    float* errors;   /* (n,) how far rounding may have moved a sketch */
+} fastkm_sketches;
+
+/* What a filtered pass knows before it reads X. */
+typedef struct {
+    int64_t p;
+    fastkm_sketches sketches; /* of the points */
+    const float* tiles; /* the centroids' sketches, -2 times, in groups as fastkm_centroids.tiles */
+    const float* centroid_sq_norms; /* (k,) of their sketches */
+    float max_norm, max_error;      /* of the centroids' sketches */
+    float stretch;                  /* a sketched distance is at most stretch times the true one */
+    float* upper; /* (n,) INOUT: at least the distance to the own centroid before it drifted */
+    const float* drifts; /* (k,) at least how far each centroid has moved since */
+} fastkm_filter;
+
+/* Work that a filtered pass could not avoid. */
+typedef struct {
+    int64_t n_distances;   /* measured in float64 */
+    int64_t n_forced_rows; /* labelled by brute force */
+} fastkm_filter_work;
 
 /* Sums of weighted values, in float64. */
 typedef struct {
@@ -98,7 +145,8 @@ typedef struct {
     int64_t j_begin, j_end; /* only these centroids' sums are written */
 } fastkm_weighted_sums;
 
-/* Moments of the columns of a range of rows; all arrays (d,), and OUT but the origin. NaN shows in the sum alone. */
+/* Moments of the columns of a range of rows; all arrays (d,), and OUT but the origin. NaN shows in
+ * the sum alone. */
 typedef struct {
     const double* origin; /* (d,) a point near the data */
     double* sum;          /* of x - origin */
@@ -113,13 +161,15 @@ typedef struct {
     const char* isa;
     int32_t panel_rows; /* points per panel: vectors per tile x lanes */
 
-    /* Write centroids [j_begin, j_end) into the packed layouts; j_begin is a multiple of 24. Returns max ||z||. */
+    /* Write centroids [j_begin, j_end) into the packed layouts; j_begin is a multiple of 24.
+     * Returns max ||z||. */
     float (*pack)(const fastkm_frame* frame,         /* IN  */
                   const fastkm_centroids* centroids, /* OUT */
                   int64_t j_begin, int64_t j_end);   /* IN  */
 
-    /* The label of each row [i_begin, i_end): at most FASTKM_BLOCK_ROWS rows. Returns how many rows were decided in
-     * float64. With recheck == 0 the float32 decision stands: for tests that show the recheck to be needed. */
+    /* The label of each row [i_begin, i_end): at most FASTKM_BLOCK_ROWS rows. Returns how many rows
+     * were decided in float64. With recheck == 0 the float32 decision stands: for tests that show
+     * the recheck to be needed. */
     int64_t (*assign)(const fastkm_points* points,       /* IN  */
                       const fastkm_frame* frame,         /* IN  */
                       const fastkm_centroids* centroids, /* IN  */
@@ -128,8 +178,28 @@ typedef struct {
                       fastkm_scratch* scratch,           /* OUT */
                       int32_t* labels);                  /* OUT (i_end - i_begin,) */
 
-    /* Move the rows whose label changed from the sums of the old label (-1: none) to those of the new one.
-     * Returns how many changed. */
+    /* Sketches of rows [i_begin, i_end), from the first row of a panel. */
+    void (*sketch)(const fastkm_points* points,      /* IN  */
+                   const fastkm_frame* frame,        /* IN  */
+                   const fastkm_basis* basis,        /* IN  */
+                   int64_t i_begin, int64_t i_end,   /* IN  */
+                   fastkm_scratch* scratch,          /* OUT */
+                   const fastkm_sketches* sketches); /* OUT */
+
+    /* The labels that assign gives, for rows that have labels already; labels may be labels_old +
+     * i_begin. */
+    void (*assign_filtered)(const fastkm_points* points,       /* IN  */
+                            const fastkm_frame* frame,         /* IN  */
+                            const fastkm_centroids* centroids, /* IN  */
+                            const fastkm_filter* filter,       /* INOUT */
+                            int64_t i_begin, int64_t i_end,    /* IN  */
+                            const int32_t* labels_old,         /* IN (n,) */
+                            fastkm_scratch* scratch,           /* OUT */
+                            fastkm_filter_work* work,          /* INOUT */
+                            int32_t* labels);                  /* OUT (i_end - i_begin,) */
+
+    /* Move the rows whose label changed from the sums of the old label (-1: none) to those of the
+     * new one. Returns how many changed. */
     int64_t (*accumulate)(const fastkm_points* points,    /* IN    */
                           int64_t i_begin, int64_t i_end, /* IN    */
                           const int32_t* labels_old,      /* IN (n,) */
@@ -137,10 +207,11 @@ typedef struct {
                           fastkm_scratch* scratch,        /* OUT   */
                           const fastkm_sums* sums);       /* INOUT */
 
-    /* Centroids from exact sums, the quotients rounded once; those of labels without points stay as they are. */
-    void (*means)(const fastkm_sums* sums,          /* IN */
+    /* Centroids from exact sums, the quotients rounded once; those of labels without points stay as
+     * they are. */
+    void (*means)(const fastkm_sums* sums,                   /* IN */
                   int64_t d, int64_t j_begin, int64_t j_end, /* IN */
-                  double* centroids);               /* INOUT (k, d) */
+                  double* centroids);                        /* INOUT (k, d) */
 
     /* Add the rows of the sums' own centroids, in ascending order. */
     void (*accumulate_weighted)(const fastkm_points* points,       /* IN    */
@@ -166,27 +237,28 @@ typedef struct {
                      int64_t i,                         /* IN  */
                      fastkm_scratch* scratch);          /* OUT */
 
-    /* k-means++: for each row a mask of the candidates nearer than closest, and each candidate's weighted gain.
-     * The candidates are packed as centroids; closest is in units of exact_scale^2. */
-    void (*propose)(const fastkm_points* points,         /* IN  */
-                    const fastkm_frame* frame,           /* IN  */
-                    const fastkm_centroids* candidates,  /* IN  */
-                    int64_t i_begin, int64_t i_end,      /* IN  */
-                    const double* closest,               /* IN (n,) */
-                    const double* weights,               /* IN (n,) or NULL */
-                    fastkm_scratch* scratch,             /* OUT */
-                    uint32_t* masks,                     /* OUT (n,) */
-                    double* gains);                      /* OUT (k,) */
+    /* k-means++: for each row a mask of the candidates nearer than closest, and each candidate's
+     * weighted gain. The candidates are packed as centroids; closest is in units of exact_scale^2.
+     */
+    void (*propose)(const fastkm_points* points,        /* IN  */
+                    const fastkm_frame* frame,          /* IN  */
+                    const fastkm_centroids* candidates, /* IN  */
+                    int64_t i_begin, int64_t i_end,     /* IN  */
+                    const double* closest,              /* IN (n,) */
+                    const double* weights,              /* IN (n,) or NULL */
+                    fastkm_scratch* scratch,            /* OUT */
+                    uint32_t* masks,                    /* OUT (n,) */
+                    double* gains);                     /* OUT (k,) */
 
     /* k-means++: the distances of the rows that the accepted candidate is nearer to. */
-    void (*accept)(const fastkm_points* points,         /* IN  */
-                   const fastkm_frame* frame,           /* IN  */
-                   const fastkm_centroids* candidates,  /* IN  */
-                   int64_t i_begin, int64_t i_end,      /* IN  */
-                   int64_t accepted,                    /* IN  */
-                   const uint32_t* masks,               /* IN (n,) */
-                   fastkm_scratch* scratch,             /* OUT */
-                   double* closest);                    /* INOUT (n,) */
+    void (*accept)(const fastkm_points* points,        /* IN  */
+                   const fastkm_frame* frame,          /* IN  */
+                   const fastkm_centroids* candidates, /* IN  */
+                   int64_t i_begin, int64_t i_end,     /* IN  */
+                   int64_t accepted,                   /* IN  */
+                   const uint32_t* masks,              /* IN (n,) */
+                   fastkm_scratch* scratch,            /* OUT */
+                   double* closest);                   /* INOUT (n,) */
 
     /* The moments of some rows. */
     void (*describe)(const fastkm_points* points,    /* IN    */
@@ -202,9 +274,10 @@ const fastkm_kernels* fastkm_built(int index);
 /* Whether this machine and its operating system run the implementation. */
 int fastkm_is_supported(const fastkm_kernels* kernels);
 
-/* Bytes of one thread's scratch, and the scratch carved out of such memory (aligned to FASTKM_ALIGN). */
+/* Bytes of one thread's scratch, and the scratch carved out of such memory (aligned to
+ * FASTKM_ALIGN). */
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k);
-fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d);
+fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k);
 
 #ifdef __cplusplus
 }

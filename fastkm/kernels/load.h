@@ -1,6 +1,7 @@
 /* Reading X: any dtype and stride, to float64 rows or to centred float32 panels. */
 
-/* Exact: a half is a float with a narrower exponent, so one product by 2^112 places it, denormals included. */
+/* Exact: a half is a float with a narrower exponent, so one product by 2^112 places it, denormals
+ * included. */
 static FASTKM_INLINE float half_to_float(uint16_t half) {
     const uint32_t magnitude = (uint32_t)(half & 0x7fff) << 13;
     const uint32_t sign = (uint32_t)(half & 0x8000) << 16;
@@ -18,35 +19,35 @@ static FASTKM_INLINE float half_to_float(uint16_t half) {
 #define SAME_VALUE(x) (x)
 
 /* (dtype, C type, function to a number). float32 holds every value of the narrow ones. */
-#define NARROW_DTYPES(_)                                                                           \
-    _(FASTKM_F16, uint16_t, half_to_float)                                                         \
-    _(FASTKM_F32, float, SAME_VALUE)                                                               \
-    _(FASTKM_I8, int8_t, SAME_VALUE)                                                               \
-    _(FASTKM_U8, uint8_t, SAME_VALUE)                                                              \
-    _(FASTKM_I16, int16_t, SAME_VALUE)                                                             \
+#define NARROW_DTYPES(_)                   \
+    _(FASTKM_F16, uint16_t, half_to_float) \
+    _(FASTKM_F32, float, SAME_VALUE)       \
+    _(FASTKM_I8, int8_t, SAME_VALUE)       \
+    _(FASTKM_U8, uint8_t, SAME_VALUE)      \
+    _(FASTKM_I16, int16_t, SAME_VALUE)     \
     _(FASTKM_U16, uint16_t, SAME_VALUE)
-#define WIDE_DTYPES(_)                                                                             \
-    _(FASTKM_F64, double, SAME_VALUE)                                                              \
-    _(FASTKM_I32, int32_t, SAME_VALUE)                                                             \
-    _(FASTKM_U32, uint32_t, SAME_VALUE)                                                            \
-    _(FASTKM_I64, int64_t, SAME_VALUE)                                                             \
+#define WIDE_DTYPES(_)                  \
+    _(FASTKM_F64, double, SAME_VALUE)   \
+    _(FASTKM_I32, int32_t, SAME_VALUE)  \
+    _(FASTKM_U32, uint32_t, SAME_VALUE) \
+    _(FASTKM_I64, int64_t, SAME_VALUE)  \
     _(FASTKM_U64, uint64_t, SAME_VALUE)
 
-/* Loops over the features of one row; the contiguous one is written apart so that it vectorises. memcpy reads
- * misaligned elements. */
-#define FOR_FEATURES(type, source, col_stride, width, statement)                                   \
-    if ((col_stride) == (int64_t)sizeof(type)) {                                                   \
-        for (int64_t f = 0; f < (width); f++) {                                                    \
-            type x;                                                                                \
-            memcpy(&x, (source) + f * (int64_t)sizeof(type), sizeof(type));                        \
-            statement;                                                                             \
-        }                                                                                          \
-    } else {                                                                                       \
-        for (int64_t f = 0; f < (width); f++) {                                                    \
-            type x;                                                                                \
-            memcpy(&x, (source) + f * (col_stride), sizeof(type));                                 \
-            statement;                                                                             \
-        }                                                                                          \
+/* Loops over the features of one row; the contiguous one is written apart so that it vectorises.
+ * memcpy reads misaligned elements. */
+#define FOR_FEATURES(type, source, col_stride, width, statement)            \
+    if ((col_stride) == (int64_t)sizeof(type)) {                            \
+        for (int64_t f = 0; f < (width); f++) {                             \
+            type x;                                                         \
+            memcpy(&x, (source) + f * (int64_t)sizeof(type), sizeof(type)); \
+            statement;                                                      \
+        }                                                                   \
+    } else {                                                                \
+        for (int64_t f = 0; f < (width); f++) {                             \
+            type x;                                                         \
+            memcpy(&x, (source) + f * (col_stride), sizeof(type));          \
+            statement;                                                      \
+        }                                                                   \
     }
 
 static void load_row(const fastkm_points* points, /* IN       */
@@ -54,9 +55,9 @@ static void load_row(const fastkm_points* points, /* IN       */
                      double* FASTKM_RESTRICT row) /* OUT (d,) */
 {
     const char* source = points->base + i * points->row_stride;
-#define LOAD_CASE(dtype, type, value)                                                              \
-    case dtype:                                                                                    \
-        FOR_FEATURES(type, source, points->col_stride, points->d, row[f] = (double)value(x))       \
+#define LOAD_CASE(dtype, type, value)                                                        \
+    case dtype:                                                                              \
+        FOR_FEATURES(type, source, points->col_stride, points->d, row[f] = (double)value(x)) \
         break;
     switch (points->dtype) {
         NARROW_DTYPES(LOAD_CASE)
@@ -70,12 +71,13 @@ static void load_row(const fastkm_points* points, /* IN       */
 #define PANEL_ROWS (LANES * TILE_VECTORS)
 #define CENTRE_COLUMNS 64
 
-/* y = (x - shift) * scale of a few rows and columns, row by row. For narrow dtypes the subtraction is the one rounding
- * (the product by a power of two is exact, or underflows within the bound's allowance); for wide ones it happens in
- * float64 and is rounded once more. */
+/* y = (x - shift) * scale of a few rows and columns, row by row. For narrow dtypes the subtraction
+ * is the one rounding (the product by a power of two is exact, or underflows within the bound's
+ * allowance); for wide ones it happens in float64 and is rounded once more. */
 static FASTKM_INLINE void centre_rows(const fastkm_points* points, /* IN */
                                       const fastkm_frame* frame,   /* IN */
-                                      int64_t i, int64_t n_rows, int64_t f_begin, int64_t width, /* IN */
+                                      int64_t i, int64_t n_rows, int64_t f_begin,
+                                      int64_t width,                                /* IN */
                                       float (*FASTKM_RESTRICT out)[CENTRE_COLUMNS]) /* OUT */
 {
     const float* FASTKM_RESTRICT shift_f32 = frame->shift_f32 + f_begin;
@@ -83,21 +85,21 @@ static FASTKM_INLINE void centre_rows(const fastkm_points* points, /* IN */
     const float scale_f32 = (float)frame->scale;
     const double scale = frame->scale;
     const char* source = points->base + i * points->row_stride + f_begin * points->col_stride;
-#define NARROW_CASE(dtype, type, value)                                                            \
-    case dtype:                                                                                    \
-        for (int64_t r = 0; r < n_rows; r++, source += points->row_stride) {                       \
-            float* FASTKM_RESTRICT y = out[r];                                                     \
-            FOR_FEATURES(type, source, points->col_stride, width,                                  \
-                         y[f] = ((float)value(x) - shift_f32[f]) * scale_f32)                      \
-        }                                                                                          \
+#define NARROW_CASE(dtype, type, value)                                       \
+    case dtype:                                                               \
+        for (int64_t r = 0; r < n_rows; r++, source += points->row_stride) {  \
+            float* FASTKM_RESTRICT y = out[r];                                \
+            FOR_FEATURES(type, source, points->col_stride, width,             \
+                         y[f] = ((float)value(x) - shift_f32[f]) * scale_f32) \
+        }                                                                     \
         break;
-#define WIDE_CASE(dtype, type, value)                                                              \
-    case dtype:                                                                                    \
-        for (int64_t r = 0; r < n_rows; r++, source += points->row_stride) {                       \
-            float* FASTKM_RESTRICT y = out[r];                                                     \
-            FOR_FEATURES(type, source, points->col_stride, width,                                  \
-                         y[f] = (float)(((double)value(x) - shift[f]) * scale))                    \
-        }                                                                                          \
+#define WIDE_CASE(dtype, type, value)                                           \
+    case dtype:                                                                 \
+        for (int64_t r = 0; r < n_rows; r++, source += points->row_stride) {    \
+            float* FASTKM_RESTRICT y = out[r];                                  \
+            FOR_FEATURES(type, source, points->col_stride, width,               \
+                         y[f] = (float)(((double)value(x) - shift[f]) * scale)) \
+        }                                                                       \
         break;
     switch (points->dtype) {
         NARROW_DTYPES(NARROW_CASE)
@@ -112,15 +114,17 @@ static FASTKM_INLINE void centre_rows(const fastkm_points* points, /* IN */
 /* A panel holds PANEL_ROWS centred points, features first; points past the end are zero. */
 
 /* Few features: the compiler turns a constant stride into shuffles. */
-static FASTKM_INLINE void panel_of_floats(const float* FASTKM_RESTRICT x, const float* shift, float scale,
-                                          const int d, float* FASTKM_RESTRICT panel) {
+static FASTKM_INLINE void panel_of_floats(const float* FASTKM_RESTRICT x, const float* shift,
+                                          float scale, const int d, float* FASTKM_RESTRICT panel) {
     for (int f = 0; f < d; f++) {
         const float shift_f = shift[f];
-        for (int r = 0; r < PANEL_ROWS; r++) panel[f * PANEL_ROWS + r] = (x[r * d + f] - shift_f) * scale;
+        for (int r = 0; r < PANEL_ROWS; r++)
+            panel[f * PANEL_ROWS + r] = (x[r * d + f] - shift_f) * scale;
     }
 }
-static FASTKM_INLINE void panel_of_doubles(const double* FASTKM_RESTRICT x, const double* shift, double scale,
-                                           const int d, float* FASTKM_RESTRICT panel) {
+static FASTKM_INLINE void panel_of_doubles(const double* FASTKM_RESTRICT x, const double* shift,
+                                           double scale, const int d,
+                                           float* FASTKM_RESTRICT panel) {
     for (int f = 0; f < d; f++) {
         const double shift_f = shift[f];
         for (int r = 0; r < PANEL_ROWS; r++)
@@ -129,24 +133,33 @@ static FASTKM_INLINE void panel_of_doubles(const double* FASTKM_RESTRICT x, cons
 }
 
 #define LOW_D 4
-#define WITH_CONSTANT_D(d, call)                                                                   \
-    switch (d) {                                                                                   \
-    case 1: call(1); break;                                                                        \
-    case 2: call(2); break;                                                                        \
-    case 3: call(3); break;                                                                        \
-    default: call(LOW_D); break;                                                                   \
+#define WITH_CONSTANT_D(d, call) \
+    switch (d) {                 \
+    case 1:                      \
+        call(1);                 \
+        break;                   \
+    case 2:                      \
+        call(2);                 \
+        break;                   \
+    case 3:                      \
+        call(3);                 \
+        break;                   \
+    default:                     \
+        call(LOW_D);             \
+        break;                   \
     }
 
 /* Whether a full panel of dense low-dimensional floats or doubles was loaded. */
-static int load_low_d_panel(const fastkm_points* points, const fastkm_frame* frame, int64_t i, int64_t n_rows,
-                            float* panel, float* sq_norms) {
+static int load_low_d_panel(const fastkm_points* points, const fastkm_frame* frame, int64_t i,
+                            int64_t n_rows, float* panel, float* sq_norms) {
     const int64_t size = points->dtype == FASTKM_F32 ? 4 : 8;
     const char* source = points->base + i * points->row_stride;
     if (points->d > LOW_D || n_rows < PANEL_ROWS || points->row_stride != points->d * size ||
         (points->d > 1 && points->col_stride != size) || (uintptr_t)source % (uintptr_t)size)
         return 0;
     if (points->dtype == FASTKM_F32) {
-#define FLOATS(d) panel_of_floats((const float*)source, frame->shift_f32, (float)frame->scale, d, panel)
+#define FLOATS(d) \
+    panel_of_floats((const float*)source, frame->shift_f32, (float)frame->scale, d, panel)
         WITH_CONSTANT_D(points->d, FLOATS)
 #undef FLOATS
     } else if (points->dtype == FASTKM_F64) {
@@ -178,8 +191,8 @@ static FASTKM_INLINE vf store_square(vf y[LANES], const int n_columns, float* co
 }
 
 /* A square of float32 rows that lie densely: centred on the way to the registers. */
-static FASTKM_INLINE void centre_square(const char* source, int64_t row_stride, const float* shift_f32, float scale,
-                                        vf y[LANES]) {
+static FASTKM_INLINE void centre_square(const char* source, int64_t row_stride,
+                                        const float* shift_f32, float scale, vf y[LANES]) {
     const vf shift = vf_load(shift_f32), scale_vf = vf_set1(scale);
     for (int r = 0; r < LANES; r++)
         y[r] = vf_mul(vf_sub(vf_load((const float*)(source + r * row_stride)), shift), scale_vf);
@@ -200,7 +213,8 @@ static void load_panel(const fastkm_points* points, /* IN                  */
         vf sq_norm = vf_set1(0), y[LANES];
         for (; is_dense_f32 && n_here == LANES && f_begin + LANES <= points->d; f_begin += LANES) {
             const char* square = points->base + (i + v * LANES) * points->row_stride + f_begin * 4;
-            centre_square(square, points->row_stride, frame->shift_f32 + f_begin, (float)frame->scale, y);
+            centre_square(square, points->row_stride, frame->shift_f32 + f_begin,
+                          (float)frame->scale, y);
             sq_norm = store_square(y, LANES, panel + f_begin * PANEL_ROWS + v * LANES, sq_norm);
         }
         for (int64_t r = n_here; r < LANES; r++) memset(rows[r], 0, sizeof rows[r]);

@@ -1,9 +1,10 @@
-/* Greedy k-means++: which candidates would bring a row nearer, and by how much in all. float32 proposes: a candidate
- * whose distance is at or above the current one by more than the rounding bound changes nothing; float64 disposes. */
+/* Greedy k-means++: which candidates would bring a row nearer, and by how much in all. float32
+ * proposes: a candidate whose distance is at or above the current one by more than the rounding
+ * bound changes nothing; float64 disposes. */
 
-static FASTKM_INLINE void mask_tile(const float* panel, const fastkm_centroids* candidates, int64_t j_begin,
-                                    const int n_candidates, const float* limits, lines_ahead* ahead,
-                                    uint32_t* masks) {
+static FASTKM_INLINE void mask_tile(const float* panel, const fastkm_centroids* candidates,
+                                    int64_t j_begin, const int n_candidates, const float* limits,
+                                    lines_ahead* ahead, uint32_t* masks) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, candidates->tiles + j_begin * candidates->d, candidates->sq_norms + j_begin,
              candidates->d, n_candidates, ahead, product);
@@ -17,9 +18,11 @@ static FASTKM_INLINE void mask_tile(const float* panel, const fastkm_centroids* 
     }
 }
 
-/* Products above the limit belong to candidates that are surely no nearer than the current distance. */
-static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, float max_norm, int64_t n_rows,
-                        const double* closest, const float* sq_norms, float* limits) {
+/* Products above the limit belong to candidates that are surely no nearer than the current
+ * distance. */
+static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, float max_norm,
+                        int64_t n_rows, const double* closest, const float* sq_norms,
+                        float* limits) {
     const double ratio = frame->scale / frame->exact_scale * (frame->scale / frame->exact_scale);
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         const double sq_norm = sq_norms[r], norm = sqrt(sq_norm) * bound->slack;
@@ -28,7 +31,10 @@ static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, 
                              bound->c * (1 + both) + bound->a * sq_norm;
         const double current = r < n_rows ? closest[r] * ratio : 0;
         const double limit = current - sq_norm + 1.01 * error + 0x1p-22 * (current + sq_norm);
-        limits[r] = r < n_rows ? (float)FASTKM_MIN(limit, (double)FLT_MAX) : -INFINITY;
+        /* Not a number, or more than a float holds: nothing is surely farther, not even an infinite
+         * product. */
+        const float limit_f32 = limit < (double)FLT_MAX ? (float)limit : INFINITY;
+        limits[r] = r < n_rows ? limit_f32 : -INFINITY;
     }
 }
 
@@ -59,7 +65,8 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
             if (possible[r]) load_row(points, i + r, scratch->row);
             for (int64_t j = 0; possible[r] && j < k; j++) {
                 if (!(possible[r] >> j & 1)) continue;
-                const double dist = sq_dist(scratch->row, candidates->raw + j * d, d, frame->exact_scale);
+                const double dist =
+                    sq_dist(scratch->row, candidates->raw + j * d, d, frame->exact_scale);
                 if (!(dist < closest[i + r])) continue;
                 gains[j] += (weights ? weights[i + r] : 1) * (closest[i + r] - dist);
                 nearer |= 1u << j;
@@ -71,8 +78,9 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
 
 /* Bring the rows that the accepted candidate is nearer to up to date. */
 static void accept(const fastkm_points* points, const fastkm_frame* frame,
-                   const fastkm_centroids* candidates, int64_t i_begin, int64_t i_end, int64_t accepted,
-                   const uint32_t* masks, fastkm_scratch* scratch, double* closest) {
+                   const fastkm_centroids* candidates, int64_t i_begin, int64_t i_end,
+                   int64_t accepted, const uint32_t* masks, fastkm_scratch* scratch,
+                   double* closest) {
     const double* candidate = candidates->raw + accepted * points->d;
     for (int64_t i = i_begin; i < i_end; i++)
         if (masks[i] >> accepted & 1) {

@@ -9,24 +9,53 @@ typedef __m256 vf;
 typedef __m256i vi;
 typedef __m256 vm;
 
-static FASTKM_INLINE vf vf_set1(float a) { return _mm256_set1_ps(a); }
-static FASTKM_INLINE vf vf_load(const float* p) { return _mm256_loadu_ps(p); }
-static FASTKM_INLINE void vf_store(float* p, vf a) { _mm256_storeu_ps(p, a); }
-static FASTKM_INLINE vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
-static FASTKM_INLINE vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
-static FASTKM_INLINE vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
-static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-static FASTKM_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
-static FASTKM_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
-static FASTKM_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
-static FASTKM_INLINE vm vf_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
-static FASTKM_INLINE uint32_t vm_bits(vm m) { return (uint32_t)_mm256_movemask_ps(m); }
-static FASTKM_INLINE vi vi_set1(int32_t a) { return _mm256_set1_epi32(a); }
-static FASTKM_INLINE vi vi_load(const int32_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
-static FASTKM_INLINE void vi_store(int32_t* p, vi a) { _mm256_storeu_si256((__m256i*)p, a); }
+static FASTKM_INLINE vf vf_set1(float a) {
+    return _mm256_set1_ps(a);
+}
+static FASTKM_INLINE vf vf_load(const float* p) {
+    return _mm256_loadu_ps(p);
+}
+static FASTKM_INLINE void vf_store(float* p, vf a) {
+    _mm256_storeu_ps(p, a);
+}
+static FASTKM_INLINE vf vf_add(vf a, vf b) {
+    return _mm256_add_ps(a, b);
+}
+static FASTKM_INLINE vf vf_sub(vf a, vf b) {
+    return _mm256_sub_ps(a, b);
+}
+static FASTKM_INLINE vf vf_mul(vf a, vf b) {
+    return _mm256_mul_ps(a, b);
+}
+static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+static FASTKM_INLINE vf vf_min(vf a, vf b) {
+    return _mm256_min_ps(a, b);
+}
+static FASTKM_INLINE vf vf_max(vf a, vf b) {
+    return _mm256_max_ps(a, b);
+}
+static FASTKM_INLINE vf vf_sqrt(vf a) {
+    return _mm256_sqrt_ps(a);
+}
+static FASTKM_INLINE vm vf_lt(vf a, vf b) {
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+static FASTKM_INLINE uint32_t vm_bits(vm m) {
+    return (uint32_t)_mm256_movemask_ps(m);
+}
+static FASTKM_INLINE vi vi_set1(int32_t a) {
+    return _mm256_set1_epi32(a);
+}
+static FASTKM_INLINE vi vi_load(const int32_t* p) {
+    return _mm256_loadu_si256((const __m256i*)p);
+}
+static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
+    _mm256_storeu_si256((__m256i*)p, a);
+}
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
-    return _mm256_castps_si256(
-        _mm256_blendv_ps(_mm256_castsi256_ps(b), _mm256_castsi256_ps(a), m));
+    return _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(b), _mm256_castsi256_ps(a), m));
 }
 
 /* Rows become columns: pairs, then quads, then the two 128-bit lanes. */
@@ -51,13 +80,29 @@ static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
 
 #define DOUBLE_LANES 4
 typedef __m256d vd;
-static FASTKM_INLINE vd vd_set1(double a) { return _mm256_set1_pd(a); }
-static FASTKM_INLINE vd vd_load(const double* p) { return _mm256_loadu_pd(p); }
-static FASTKM_INLINE void vd_store(double* p, vd a) { _mm256_storeu_pd(p, a); }
-static FASTKM_INLINE vd vd_add(vd a, vd b) { return _mm256_add_pd(a, b); }
-static FASTKM_INLINE vd vd_sub(vd a, vd b) { return _mm256_sub_pd(a, b); }
-static FASTKM_INLINE vd vd_mul(vd a, vd b) { return _mm256_mul_pd(a, b); }
-static FASTKM_INLINE vd vd_min(vd a, vd b) { return _mm256_min_pd(a, b); }
-static FASTKM_INLINE vd vd_max(vd a, vd b) { return _mm256_max_pd(a, b); }
+static FASTKM_INLINE vd vd_set1(double a) {
+    return _mm256_set1_pd(a);
+}
+static FASTKM_INLINE vd vd_load(const double* p) {
+    return _mm256_loadu_pd(p);
+}
+static FASTKM_INLINE void vd_store(double* p, vd a) {
+    _mm256_storeu_pd(p, a);
+}
+static FASTKM_INLINE vd vd_add(vd a, vd b) {
+    return _mm256_add_pd(a, b);
+}
+static FASTKM_INLINE vd vd_sub(vd a, vd b) {
+    return _mm256_sub_pd(a, b);
+}
+static FASTKM_INLINE vd vd_mul(vd a, vd b) {
+    return _mm256_mul_pd(a, b);
+}
+static FASTKM_INLINE vd vd_min(vd a, vd b) {
+    return _mm256_min_pd(a, b);
+}
+static FASTKM_INLINE vd vd_max(vd a, vd b) {
+    return _mm256_max_pd(a, b);
+}
 
 #include "simd_x86.h"

@@ -9,22 +9,54 @@ typedef __m512 vf;
 typedef __m512i vi;
 typedef __mmask16 vm;
 
-static FASTKM_INLINE vf vf_set1(float a) { return _mm512_set1_ps(a); }
-static FASTKM_INLINE vf vf_load(const float* p) { return _mm512_loadu_ps(p); }
-static FASTKM_INLINE void vf_store(float* p, vf a) { _mm512_storeu_ps(p, a); }
-static FASTKM_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
-static FASTKM_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
-static FASTKM_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
-static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-static FASTKM_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-static FASTKM_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
-static FASTKM_INLINE vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
-static FASTKM_INLINE vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-static FASTKM_INLINE uint32_t vm_bits(vm m) { return (uint32_t)m; }
-static FASTKM_INLINE vi vi_set1(int32_t a) { return _mm512_set1_epi32(a); }
-static FASTKM_INLINE vi vi_load(const int32_t* p) { return _mm512_loadu_si512(p); }
-static FASTKM_INLINE void vi_store(int32_t* p, vi a) { _mm512_storeu_si512(p, a); }
-static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) { return _mm512_mask_blend_epi32(m, b, a); }
+static FASTKM_INLINE vf vf_set1(float a) {
+    return _mm512_set1_ps(a);
+}
+static FASTKM_INLINE vf vf_load(const float* p) {
+    return _mm512_loadu_ps(p);
+}
+static FASTKM_INLINE void vf_store(float* p, vf a) {
+    _mm512_storeu_ps(p, a);
+}
+static FASTKM_INLINE vf vf_add(vf a, vf b) {
+    return _mm512_add_ps(a, b);
+}
+static FASTKM_INLINE vf vf_sub(vf a, vf b) {
+    return _mm512_sub_ps(a, b);
+}
+static FASTKM_INLINE vf vf_mul(vf a, vf b) {
+    return _mm512_mul_ps(a, b);
+}
+static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+static FASTKM_INLINE vf vf_min(vf a, vf b) {
+    return _mm512_min_ps(a, b);
+}
+static FASTKM_INLINE vf vf_max(vf a, vf b) {
+    return _mm512_max_ps(a, b);
+}
+static FASTKM_INLINE vf vf_sqrt(vf a) {
+    return _mm512_sqrt_ps(a);
+}
+static FASTKM_INLINE vm vf_lt(vf a, vf b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+static FASTKM_INLINE uint32_t vm_bits(vm m) {
+    return (uint32_t)m;
+}
+static FASTKM_INLINE vi vi_set1(int32_t a) {
+    return _mm512_set1_epi32(a);
+}
+static FASTKM_INLINE vi vi_load(const int32_t* p) {
+    return _mm512_loadu_si512(p);
+}
+static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
+    _mm512_storeu_si512(p, a);
+}
+static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
+    return _mm512_mask_blend_epi32(m, b, a);
+}
 
 /* Rows become columns: pairs, then quads, then the four 128-bit lanes. */
 static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
@@ -55,13 +87,29 @@ static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
 
 #define DOUBLE_LANES 8
 typedef __m512d vd;
-static FASTKM_INLINE vd vd_set1(double a) { return _mm512_set1_pd(a); }
-static FASTKM_INLINE vd vd_load(const double* p) { return _mm512_loadu_pd(p); }
-static FASTKM_INLINE void vd_store(double* p, vd a) { _mm512_storeu_pd(p, a); }
-static FASTKM_INLINE vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
-static FASTKM_INLINE vd vd_sub(vd a, vd b) { return _mm512_sub_pd(a, b); }
-static FASTKM_INLINE vd vd_mul(vd a, vd b) { return _mm512_mul_pd(a, b); }
-static FASTKM_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }
-static FASTKM_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
+static FASTKM_INLINE vd vd_set1(double a) {
+    return _mm512_set1_pd(a);
+}
+static FASTKM_INLINE vd vd_load(const double* p) {
+    return _mm512_loadu_pd(p);
+}
+static FASTKM_INLINE void vd_store(double* p, vd a) {
+    _mm512_storeu_pd(p, a);
+}
+static FASTKM_INLINE vd vd_add(vd a, vd b) {
+    return _mm512_add_pd(a, b);
+}
+static FASTKM_INLINE vd vd_sub(vd a, vd b) {
+    return _mm512_sub_pd(a, b);
+}
+static FASTKM_INLINE vd vd_mul(vd a, vd b) {
+    return _mm512_mul_pd(a, b);
+}
+static FASTKM_INLINE vd vd_min(vd a, vd b) {
+    return _mm512_min_pd(a, b);
+}
+static FASTKM_INLINE vd vd_max(vd a, vd b) {
+    return _mm512_max_pd(a, b);
+}
 
 #include "simd_x86.h"

@@ -9,37 +9,85 @@ typedef __m128 vf;
 typedef __m128i vi;
 typedef __m128 vm;
 
-static FASTKM_INLINE vf vf_set1(float a) { return _mm_set1_ps(a); }
-static FASTKM_INLINE vf vf_load(const float* p) { return _mm_loadu_ps(p); }
-static FASTKM_INLINE void vf_store(float* p, vf a) { _mm_storeu_ps(p, a); }
-static FASTKM_INLINE vf vf_add(vf a, vf b) { return _mm_add_ps(a, b); }
-static FASTKM_INLINE vf vf_sub(vf a, vf b) { return _mm_sub_ps(a, b); }
-static FASTKM_INLINE vf vf_mul(vf a, vf b) { return _mm_mul_ps(a, b); }
-static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
-static FASTKM_INLINE vf vf_min(vf a, vf b) { return _mm_min_ps(a, b); }
-static FASTKM_INLINE vf vf_max(vf a, vf b) { return _mm_max_ps(a, b); }
-static FASTKM_INLINE vf vf_sqrt(vf a) { return _mm_sqrt_ps(a); }
-static FASTKM_INLINE vm vf_lt(vf a, vf b) { return _mm_cmplt_ps(a, b); }
-static FASTKM_INLINE uint32_t vm_bits(vm m) { return (uint32_t)_mm_movemask_ps(m); }
-static FASTKM_INLINE vi vi_set1(int32_t a) { return _mm_set1_epi32(a); }
-static FASTKM_INLINE vi vi_load(const int32_t* p) { return _mm_loadu_si128((const __m128i*)p); }
-static FASTKM_INLINE void vi_store(int32_t* p, vi a) { _mm_storeu_si128((__m128i*)p, a); }
+static FASTKM_INLINE vf vf_set1(float a) {
+    return _mm_set1_ps(a);
+}
+static FASTKM_INLINE vf vf_load(const float* p) {
+    return _mm_loadu_ps(p);
+}
+static FASTKM_INLINE void vf_store(float* p, vf a) {
+    _mm_storeu_ps(p, a);
+}
+static FASTKM_INLINE vf vf_add(vf a, vf b) {
+    return _mm_add_ps(a, b);
+}
+static FASTKM_INLINE vf vf_sub(vf a, vf b) {
+    return _mm_sub_ps(a, b);
+}
+static FASTKM_INLINE vf vf_mul(vf a, vf b) {
+    return _mm_mul_ps(a, b);
+}
+static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) {
+    return _mm_add_ps(_mm_mul_ps(a, b), c);
+}
+static FASTKM_INLINE vf vf_min(vf a, vf b) {
+    return _mm_min_ps(a, b);
+}
+static FASTKM_INLINE vf vf_max(vf a, vf b) {
+    return _mm_max_ps(a, b);
+}
+static FASTKM_INLINE vf vf_sqrt(vf a) {
+    return _mm_sqrt_ps(a);
+}
+static FASTKM_INLINE vm vf_lt(vf a, vf b) {
+    return _mm_cmplt_ps(a, b);
+}
+static FASTKM_INLINE uint32_t vm_bits(vm m) {
+    return (uint32_t)_mm_movemask_ps(m);
+}
+static FASTKM_INLINE vi vi_set1(int32_t a) {
+    return _mm_set1_epi32(a);
+}
+static FASTKM_INLINE vi vi_load(const int32_t* p) {
+    return _mm_loadu_si128((const __m128i*)p);
+}
+static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
+    _mm_storeu_si128((__m128i*)p, a);
+}
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     const vi mask = _mm_castps_si128(m);
     return _mm_or_si128(_mm_and_si128(mask, a), _mm_andnot_si128(mask, b));
 }
 
-static FASTKM_INLINE void vf_transpose(vf r[LANES]) { _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]); }
+static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
+    _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+}
 
 #define DOUBLE_LANES 2
 typedef __m128d vd;
-static FASTKM_INLINE vd vd_set1(double a) { return _mm_set1_pd(a); }
-static FASTKM_INLINE vd vd_load(const double* p) { return _mm_loadu_pd(p); }
-static FASTKM_INLINE void vd_store(double* p, vd a) { _mm_storeu_pd(p, a); }
-static FASTKM_INLINE vd vd_add(vd a, vd b) { return _mm_add_pd(a, b); }
-static FASTKM_INLINE vd vd_sub(vd a, vd b) { return _mm_sub_pd(a, b); }
-static FASTKM_INLINE vd vd_mul(vd a, vd b) { return _mm_mul_pd(a, b); }
-static FASTKM_INLINE vd vd_min(vd a, vd b) { return _mm_min_pd(a, b); }
-static FASTKM_INLINE vd vd_max(vd a, vd b) { return _mm_max_pd(a, b); }
+static FASTKM_INLINE vd vd_set1(double a) {
+    return _mm_set1_pd(a);
+}
+static FASTKM_INLINE vd vd_load(const double* p) {
+    return _mm_loadu_pd(p);
+}
+static FASTKM_INLINE void vd_store(double* p, vd a) {
+    _mm_storeu_pd(p, a);
+}
+static FASTKM_INLINE vd vd_add(vd a, vd b) {
+    return _mm_add_pd(a, b);
+}
+static FASTKM_INLINE vd vd_sub(vd a, vd b) {
+    return _mm_sub_pd(a, b);
+}
+static FASTKM_INLINE vd vd_mul(vd a, vd b) {
+    return _mm_mul_pd(a, b);
+}
+static FASTKM_INLINE vd vd_min(vd a, vd b) {
+    return _mm_min_pd(a, b);
+}
+static FASTKM_INLINE vd vd_max(vd a, vd b) {
+    return _mm_max_pd(a, b);
+}
 
 #include "simd_x86.h"

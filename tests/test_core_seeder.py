@@ -1,0 +1,156 @@
+"""k-means++ in the core: masks, gains and distances against NumPy, on every instruction set."""
+
+import core_tools
+import numpy as np
+import pytest
+import reference
+from core_tools import DTYPES, ISAS, guards, unchanged
+from test_core_distances import sums_of_sixteen
+
+from fastkm import _core
+from fastkm._problem import Problem
+
+
+class Oracle:
+    """The seeder's arrays, computed with NumPy in float64 from distances in the kernels' order."""
+
+    def __init__(self, X, weights):
+        self.X, self.weights = X, np.ones(len(X)) if weights is None else weights
+        self.closest = np.full(len(X), np.inf)
+
+    def distances(self, candidates):
+        zeros = np.zeros(len(self.X), dtype=int)
+        columns = [sums_of_sixteen(self.X, c[None], zeros) for c in candidates]
+        return np.stack(columns, axis=1)
+
+    def propose(self, candidates):
+        """Return (masks, gains of each block)."""
+        distances = self.distances(candidates)
+        nearer = distances < self.closest[:, None]
+        masks = (nearer.astype(np.uint32) << np.arange(len(candidates), dtype=np.uint32)).sum(
+            axis=1, dtype=np.uint32
+        )
+        with np.errstate(invalid="ignore"):
+            gains = self.weights[:, None] * (self.closest[:, None] - distances)
+        gains = np.where(nearer, gains, 0)
+        return masks, _by_block(gains)
+
+    def accept(self, candidate):
+        """Return the sums of each block."""
+        self.closest = np.minimum(self.closest, self.distances(candidate[None])[:, 0])
+        return _by_block(self.weights * self.closest)
+
+
+def _by_block(values):
+    blocks = np.split(values, range(256, len(values), 256))
+    return np.stack([np.cumsum(block, axis=0)[-1] for block in blocks])
+
+
+def compare(X, isa, n_candidates, n_threads=1, weights=None, rounds=4, seed=0):
+    """Seed some rounds with the core and with the oracle, and compare every array."""
+    generator = np.random.default_rng(seed)
+    problem = Problem(X, weights, n_threads=n_threads, isa=isa)
+    n, n_blocks = len(X), -(-len(X) // 256)
+    oracle = Oracle(np.asarray(X, np.float64) * problem.exact_scale, weights)
+    with guards() as array, unchanged(X):
+        closest = array(n, np.float64, np.inf)
+        sums = array(n_blocks, np.float64)
+        masks = array(n, np.uint32)
+        gains = array((n_blocks, n_candidates), np.float64)
+        seeder = _core.Seeder(
+            problem.points, problem.frame, weights, n_candidates, closest, sums, masks, gains,
+            n_threads, isa,
+        )  # fmt: skip
+        for _ in range(rounds):
+            rows = generator.integers(n, size=n_candidates)
+            candidates = problem.rows(rows)
+            seeder.propose(candidates)
+            expected_masks, expected_gains = oracle.propose(candidates * problem.exact_scale)
+            assert np.array_equal(masks, expected_masks)
+            assert np.array_equal(gains, expected_gains)
+            taken = int(generator.integers(n_candidates))
+            seeder.accept(taken)
+            expected_sums = oracle.accept(candidates[taken] * problem.exact_scale)
+            assert np.array_equal(closest, oracle.closest)
+            assert np.array_equal(sums, expected_sums)
+    assert (closest[rows[taken]] == 0).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n_candidates", [1, 2, 5, 6, 7, 12, 13, 31, 32])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (70, 3), (256, 16), (257, 5), (600, 33)])
+def test_masks_gains_and_distances_are_the_oracles(isa, n_candidates, n, d, rng):
+    compare(rng.normal(size=(n, d)) + 5, isa, n_candidates)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighs", [False, True])
+def test_dtypes_and_weights(isa, dtype, weighs, rng):
+    X = (np.abs(rng.normal(size=(300, 7))) * 3).astype(dtype)
+    weights = rng.uniform(0, 2, size=300) if weighs else None
+    compare(X, isa, 4, weights=weights)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n_threads", [2, 3, 16])
+def test_seeding_does_not_depend_on_n_threads(isa, n_threads, rng):
+    compare(rng.normal(size=(9000, 20)).astype("f4"), isa, 32, n_threads, rounds=2)
+
+
+def test_accepting_does_not_depend_on_n_threads(rng):
+    # Bringing distances up to date wakes threads from 250,000 rows on.
+    compare(rng.normal(size=(600_000, 2)).astype("f4"), ISAS[-1], 2, n_threads=3, rounds=2)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "name",
+    ["offset", "blobs", "ties", "equal", "1e-25", "1e25", "1e-200", "1e200", "ends of float32"],
+)
+def test_hostile_data(isa, name, rng):
+    normal = rng.normal(size=(300, 6))
+    blob = np.where(rng.integers(0, 2, size=(300, 1)), 1e4, -1e4)
+    X = {
+        "offset": (normal + 1e6).astype("f4"),
+        "blobs": (normal + blob).astype("f4"),
+        "ties": rng.integers(0, 3, size=(300, 6)).astype("u1"),
+        "equal": np.full((300, 6), 0.1),
+        "1e-25": (normal * 1e-25).astype("f4"),
+        "1e25": (normal * 1e25).astype("f4"),
+        "1e-200": normal * 1e-200,
+        "1e200": normal * 1e200,
+        # Centred, the few overflow float32.
+        "ends of float32": np.where(rng.random((300, 6)) < 0.9, 3.3e38, -3.3e38).astype("f4"),
+    }[name]
+    for seed in range(3):
+        compare(X, isa, 5, seed=seed)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_rows_as_near_to_the_candidate_as_to_their_seed_change_nothing(isa, rng):
+    # Candidate and seed are mirror images: half the rows are nearer to it by little or by nothing.
+    g = rng
+    X = g.normal(size=(500, 10))
+    X[:, 0] = np.where(np.arange(500) % 3, g.normal(size=500) * 1e-9, 0)
+    X[0], X[1] = 1, 1
+    X[1, 0] = -1
+    problem = Problem(X, n_threads=1, isa=isa)
+    closest, sums = np.full(500, np.inf), np.empty(2)
+    masks, gains = np.zeros(500, np.uint32), np.empty((2, 1))
+    seeder = _core.Seeder(
+        problem.points, problem.frame, None, 1, closest, sums, masks, gains, 1, isa
+    )
+    seeder.propose(problem.rows([0]))
+    seeder.accept(0)
+    seeder.propose(problem.rows([1]))
+    oracle = Oracle(X, None)
+    oracle.accept(X[0])
+    expected, _ = oracle.propose(X[1:2])
+    assert np.array_equal(masks, expected)
+    assert 0 < masks.sum() < 400
+    assert np.array_equal(np.argmin(reference.sq_dists(X[2:], X[:2]), axis=1) == 1, masks[2:] == 1)
+    _, engine = core_tools.make_engine(X, X[:2], isa)
+    labels = np.empty(500, np.int32)
+    engine.assign(labels, 0, 500)
+    assert np.array_equal(labels[2:] == 1, masks[2:] == 1)
