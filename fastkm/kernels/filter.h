@@ -208,7 +208,7 @@ static void settle_lists(const filter_pass* pass, int64_t i, int64_t n_rows, con
         const int64_t r = open[o];
         if (o + 1 < n_open) prefetch_row(pass->points, i + open[o + 1]);
         own_dists[r] = tighten(pass, i + r, own[r], &lists[r]);
-        if (lists[r].count * COST_OF_DISTANCE <= k) {
+        if (lists[r].count <= FASTKM_KEPT_CANDIDATES && lists[r].count * COST_OF_DISTANCE <= k) {
             labels[r] = refine(pass, i + r, own[r], own_dists[r], &lists[r]);
         } else {
             n_candidates += lists[r].count;
