@@ -12,7 +12,7 @@ scoring     evaluation                       guards, compiled
 estimators  kmeans, _estimator, seeding      algorithm, guards, points
 algorithm   _restarts, _lloyd, _potential    pruning, points, compiled
 pruning     _filter                          points, compiled
-points      _problem                         compiled
+points      _problem, _sparse_problem        compiled
 guards      _validation, _threads            compiled
 compiled    _core                            nothing
 ==========  ===============================  =====================================================

@@ -93,6 +93,53 @@ cdef extern from "kernels.h" nogil:
         double* min
         double* max
 
+    ctypedef struct fastkm_sparse:
+        const void* values
+        const void* columns
+        const int64_t* starts
+        int64_t n, d
+        int32_t is_double, is_wide
+        double scale
+        double* sq_norms
+
+    ctypedef struct fastkm_sparse_centroids:
+        int64_t k, d
+        const double* raw
+        double* bundles
+        double* sq_norms
+        double* sq_norm_tails
+        int32_t* columns
+        int64_t* n_columns
+        double max_norm
+
+    ctypedef struct fastkm_sparse_scratch:
+        double* row
+        double* dists
+
+    ctypedef struct fastkm_sparse_kernels:
+        void (*norms)(const fastkm_sparse*, int64_t, int64_t) noexcept nogil
+        void (*pack)(const fastkm_sparse_centroids*, double, int64_t, int64_t) noexcept nogil
+        void (*pack_norm)(const fastkm_sparse_centroids*, double, int64_t) noexcept nogil
+        int64_t (*assign)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int,
+                          fastkm_sparse_scratch*, int32_t*) noexcept nogil
+        int64_t (*accumulate)(const fastkm_sparse*, int64_t, int64_t, const int32_t*, const int32_t*,
+                              const fastkm_sums*) noexcept nogil
+        void (*means)(const fastkm_sums*, int64_t, int64_t, int64_t, double*) noexcept nogil
+        void (*accumulate_weighted)(const fastkm_sparse*, int64_t, int64_t, const int32_t*,
+                                    const double*, const fastkm_weighted_sums*) noexcept nogil
+        void (*own_sq_dists)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t,
+                             const int32_t*, fastkm_sparse_scratch*, double*) noexcept nogil
+        double (*own_sq_dist)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int32_t,
+                              fastkm_sparse_scratch*) noexcept nogil
+        void (*sq_dists)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t,
+                         fastkm_sparse_scratch*) noexcept nogil
+        void (*propose)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t,
+                        const double*, const double*, int, fastkm_sparse_scratch*, uint32_t*,
+                        double*, double*) noexcept nogil
+        void (*accept)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int64_t,
+                       const uint32_t*, double*) noexcept nogil
+        void (*describe)(const fastkm_sparse*, int64_t, int64_t, int64_t*, const fastkm_moments*) noexcept nogil
+
     ctypedef struct fastkm_kernels:
         const char* isa
         int32_t panel_rows
@@ -120,10 +167,12 @@ cdef extern from "kernels.h" nogil:
                        int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
         void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
                          const fastkm_moments*) noexcept nogil
+        fastkm_sparse_kernels sparse
 
     const fastkm_kernels* fastkm_built(int index)
     bint fastkm_is_supported(const fastkm_kernels* kernels)
     size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k)
+    int fastkm_sparse_check(const fastkm_sparse* rows, int64_t n_entries)
     fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k)
 
 cdef extern from *:
@@ -328,6 +377,15 @@ cdef class Frame:
         self.frame.exact_scale = exact_scale
 
 
+cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
+    cdef double most = work / 2e6 + 1
+    if n_threads > n_tasks:
+        n_threads = <int>n_tasks
+    if n_threads > most:
+        n_threads = <int>most
+    return n_threads if n_threads > 1 else 1
+
+
 cdef class _Crew:
     """The threads of a call and each one's scratch memory."""
     cdef Points points
@@ -357,13 +415,7 @@ cdef class _Crew:
 
     cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
         """Threads worth waking for so many tasks and, in all, so many multiplications."""
-        cdef double most = work / 2e6 + 1
-        cdef int n_threads = self.n_threads
-        if n_threads > n_tasks:
-            n_threads = <int>n_tasks
-        if n_threads > most:
-            n_threads = <int>most
-        return n_threads if n_threads > 1 else 1
+        return _threads_worth(self.n_threads, n_tasks, work)
 
 
 cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
@@ -1005,3 +1057,8 @@ cdef class Seeder:
             for i in range(i, end):
                 total += self.weights[i] * self.closest[i]
         self.block_sums[b] = total
+
+
+# ---- CSR rows ----------------------------------------------------------------------------------
+
+include "_core_sparse.pxi"

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _lloyd
 from ._problem import Problem
+from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
 from ._validation import check_is_finite, check_points, check_weights
 
@@ -78,7 +79,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows, of any dtype that `fit` takes.
 
         Returns
@@ -101,7 +102,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows, of any dtype that `fit` takes.
 
         Returns
@@ -126,7 +127,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows, of any dtype that `fit` takes.
         y : ignored
             For scikit-learn's model selection.
@@ -154,9 +155,14 @@ class CentroidEstimator(
         """Check new rows and describe them."""
         points = check_points(X, self, reset=False)
         weights = check_weights(sample_weight, points)
-        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         return problem
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _distances(self, problem: Problem) -> npt.NDArray[Any]:
         distances = _lloyd.transform(problem, self.cluster_centers_)

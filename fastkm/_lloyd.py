@@ -237,6 +237,7 @@ def _fill_empty(
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0
     if sq_dists.max() > 0:
+        problem.settle_farthest(engine, labels, sq_dists, empty.size)
         sums, n_left = {}, {}
         for cluster, row in zip(empty, _farthest(sq_dists, empty.size), strict=False):
             point = problem.rows([row])[0]

@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._estimator import CentroidEstimator
-from ._problem import Problem
 from ._restarts import run_restarts
+from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
 from ._validation import (
     check_centroids,
@@ -163,7 +163,7 @@ class KMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             The rows to cluster; read in place and left as it is.
         y : ignored
             For scikit-learn's pipelines.
@@ -180,8 +180,6 @@ class KMeans(CentroidEstimator):
         ------
         ValueError
             If X, the weights or a parameter are not what they must be, before any work.
-        TypeError
-            If X is sparse.
 
         Warns
         -----
@@ -191,7 +189,7 @@ class KMeans(CentroidEstimator):
             If several runs from one array are asked for, or "elkan" for one cluster.
         """
         points = check_points(X, self)
-        check_n_samples(len(points), self.n_clusters)
+        check_n_samples(points.shape[0], self.n_clusters)
         weights = check_weights(sample_weight, points)
         init = self.init
         if not (isinstance(init, str) or callable(init)):
@@ -200,7 +198,7 @@ class KMeans(CentroidEstimator):
         self._warn_if_elkan_for_one()
         random_state = check_random_state(self.random_state)
 
-        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         best = run_restarts(
             problem,

@@ -155,6 +155,8 @@ typedef struct {
     double* max;
 } fastkm_moments;
 
+#include "sparse_kernels.h"
+
 typedef struct {
     const char* isa;
     int32_t panel_rows; /* points per panel: vectors per tile x lanes */
@@ -263,6 +265,8 @@ typedef struct {
                      int64_t i_begin, int64_t i_end, /* IN    */
                      fastkm_scratch* scratch,        /* OUT   */
                      const fastkm_moments* moments); /* OUT   */
+
+    fastkm_sparse_kernels sparse; /* for CSR rows */
 } fastkm_kernels;
 
 /* The implementations built in, slowest first; NULL past the end. */
