@@ -26,6 +26,9 @@ def describe(
     n_threads: int,
     isa: str,
 ) -> None: ...
+def gather(
+    points: Points, rows: npt.NDArray[np.int64], out: npt.NDArray[np.uint8], n_threads: int
+) -> None: ...
 
 class Points:
     n: int
@@ -62,6 +65,9 @@ class Engine:
         sums: Sums | None = None,
         recheck: bool = True,
     ) -> int: ...
+    def assign_and_measure(
+        self, labels: _Int32, sq_dists: _Float64, start: int, stop: int
+    ) -> None: ...
     def means(self, sums: Sums, centroids: _Float64) -> None: ...
     def accumulate_weighted(
         self,

@@ -11,7 +11,7 @@ from cpython.buffer cimport (
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import os
 
@@ -388,6 +388,40 @@ cdef void _describe_segment(_Crew crew, const double[::1] origin, double[:, :, :
                           &crew.scratches[t], &target)
 
 
+# ---- rows of a batch ---------------------------------------------------------------------------
+
+def gather(Points points, const int64_t[::1] rows, unsigned char[:, ::1] out, int n_threads):
+    """Copy rows of the points, in their dtype, into out (len(rows), d * itemsize)."""
+    cdef int64_t n_rows = rows.shape[0], size = points.buffer.itemsize
+    cdef int64_t n_blocks = (n_rows + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b, i
+    cdef int used = min(<int64_t>(n_threads if FASTKM_OPENMP else 1), n_blocks, 1 + n_rows * points.d * size // (1 << 19))
+    if out.shape[0] != n_rows or out.shape[1] != points.d * size:
+        raise ValueError(f"out must have shape {(n_rows, points.d * size)}; got {(out.shape[0], out.shape[1])}.")
+    for i in range(n_rows):
+        if rows[i] < 0 or rows[i] >= points.n:
+            raise ValueError(f"rows must be in 0 to {points.n - 1}; got {rows[i]}.")
+    with nogil:
+        if used <= 1:
+            for b in range(n_blocks):
+                _gather_block(&points.points, size, rows, out, b)
+        else:
+            for b in prange(n_blocks, num_threads=used, schedule="static"):
+                _gather_block(&points.points, size, rows, out, b)
+
+
+cdef void _gather_block(const fastkm_points* points, int64_t size, const int64_t[::1] rows, unsigned char[:, ::1] out,
+                        int64_t b) noexcept nogil:
+    cdef int64_t begin = b * FASTKM_BLOCK_ROWS, end = min(begin + FASTKM_BLOCK_ROWS, rows.shape[0]), i, f
+    cdef const char* source
+    for i in range(begin, end):
+        source = points.base + rows[i] * points.row_stride
+        if points.col_stride == size:
+            memcpy(&out[i, 0], source, points.d * size)
+        else:
+            for f in range(points.d):
+                memcpy(&out[i, f * size], source + f * points.col_stride, size)
+
+
 # ---- assignment and sums -----------------------------------------------------------------------
 
 cdef class Centroids:
@@ -622,6 +656,33 @@ cdef class Engine:
                     n_changed += self.accumulate_owned(&task, sums, b, n_owners, threadid())
             n_changed //= n_owners  # every owner counted all of them
         return n_changed
+
+    def assign_and_measure(self, int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
+        """Label rows [start, stop) and write their squared distances to their centroids, times exact_scale^2.
+
+        What assign and then own_sq_dists write, while each block of rows is in cache.
+        """
+        cdef _Round task
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef double work = self.row_work * (stop - start)
+        cdef int used = self.crew.threads_for(n_blocks, work)
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        if sq_dists.shape[0] != self.points.n:
+            raise ValueError("sq_dists must have one value per point.")
+        task.start = start
+        task.stop = stop
+        task.labels = &labels[0]
+        task.recheck = True
+        task.accumulates = False
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.assign_block(&task, None, True, b, 0)
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=_chunk(n_blocks, used, work)):
+                    self.assign_block(&task, None, True, b, threadid())
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, threadid())
 
     def means(self, Sums sums, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
