@@ -12,7 +12,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import _minibatch
+from . import _batches
 from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
 from ._problem import Problem
 from ._threads import effective_n_threads
@@ -217,7 +217,7 @@ class MiniBatchKMeans(CentroidEstimator):
             tol=self.tol * float(np.mean(problem.variance)),
         )
         seeds = self._best_seeds(problem, init, n_init, random_state)
-        run = _minibatch.run(problem, seeds, rules, random_state)
+        run = _batches.run(problem, seeds, rules, random_state)
 
         self.n_steps_ = run.n_steps
         self.n_iter_ = -(-run.n_steps * self._batch_size // len(points))
@@ -279,13 +279,13 @@ class MiniBatchKMeans(CentroidEstimator):
         is_single = points.dtype == np.float32
         if is_first:
             centroids = self._seeds(problem, init, self._random_state)
-            state = _minibatch.State(centroids, np.zeros(self.n_clusters))
+            state = _batches.State(centroids, np.zeros(self.n_clusters))
         else:
             is_single = is_single and self.cluster_centers_.dtype == np.float32
             centroids = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
-            state = _minibatch.State(centroids, self._counts, self._n_since_last_reassign)
-        reassigns = _minibatch.is_reassignment_due(state, self._batch_size)
-        _minibatch.Stepper(problem, len(centroids)).step(
+            state = _batches.State(centroids, self._counts, self._n_since_last_reassign)
+        reassigns = _batches.is_reassignment_due(state, self._batch_size)
+        _batches.Stepper(problem, len(centroids)).step(
             state, self._random_state if reassigns else None, self._rules(n_steps=1, tol=0.0)
         )
 
@@ -314,8 +314,8 @@ class MiniBatchKMeans(CentroidEstimator):
             init_size = by_clusters
         self._init_size = min(init_size, n_samples)
 
-    def _rules(self, *, n_steps: int, tol: float) -> _minibatch.Rules:
-        return _minibatch.Rules(
+    def _rules(self, *, n_steps: int, tol: float) -> _batches.Rules:
+        return _batches.Rules(
             batch_size=self._batch_size,
             n_steps=n_steps,
             tol=tol,
@@ -337,7 +337,7 @@ class MiniBatchKMeans(CentroidEstimator):
             seeds = self._seeds(problem, init, random_state)
             if n_init == 1 and not self.verbose:
                 return seeds
-            _, inertia = _minibatch.label(validation, seeds)
+            _, inertia = _batches.label(validation, seeds)
             if self.verbose:
                 print(f"Inertia for init {i}/{n_init}: {inertia}")
             if best is None or inertia < best_inertia:
@@ -362,7 +362,7 @@ class MiniBatchKMeans(CentroidEstimator):
                 "a larger init_size, or leave out rows of zero weight."
             )
 
-    def _keep(self, state: _minibatch.State, dtype: npt.DTypeLike) -> None:
+    def _keep(self, state: _batches.State, dtype: npt.DTypeLike) -> None:
         self.cluster_centers_ = state.centroids.astype(dtype, copy=False)
         self._n_features_out = len(self.cluster_centers_)
         self._counts = state.counts
@@ -370,7 +370,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _label(self, problem: Problem) -> None:
         centroids = self.cluster_centers_.astype(np.float64, copy=False)
-        self.labels_, self.inertia_ = _minibatch.label(problem, centroids)
+        self.labels_, self.inertia_ = _batches.label(problem, centroids)
 
 
 def _rows_of(problem: Problem, indices: npt.NDArray[np.integer[Any]]) -> Problem:

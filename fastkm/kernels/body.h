@@ -7,6 +7,7 @@
 #include "accumulate.h"
 #include "describe.h"
 #include "propose.h"
+#include "batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_(isa)
@@ -27,4 +28,6 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .propose = propose,
     .accept = accept,
     .describe = describe,
+    .gather = gather,
+    .learn = learn,
 };

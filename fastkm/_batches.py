@@ -9,12 +9,15 @@ References
 D. Sculley, "Web-scale k-means clustering", WWW 2010: algorithm 1.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _core
-from ._problem import FloatArray, LabelArray, Problem
+from ._problem import FloatArray, LabelArray, Problem, Slices
 
 # scikit-learn's numbers: clusters of low weight are looked for each time so many rows a cluster
 # have been seen, and at most this share of a batch becomes centroids at once.
@@ -74,18 +77,14 @@ def run(
     O(batch_size d) for the batch. The bits do not depend on threads, instruction set or layout.
     """
     k = len(init)
-    rows = np.empty((rules.batch_size, problem.d), dtype=problem.X.dtype)
-    stepper = Stepper(problem.of_rows(rows), k)
+    stepper = Stepper.on_rows_of(problem, rules.batch_size, k)
     state = State(np.array(init, dtype=np.float64, order="C"), np.zeros(k))
-    cumulative = _cumulative_probabilities(problem)
+    draw = RowDraw(problem.n, problem.sample_weight)
     progress = _Progress(problem.n, rules)
     for step in range(1, rules.n_steps + 1):
-        # What RandomState.choice with these probabilities and replacement draws.
-        uniforms = random_state.random_sample(rules.batch_size)
-        indices = cumulative.searchsorted(uniforms, side="right")
-        _core.gather(problem.points, indices, rows.view(np.uint8), problem.n_threads)
+        rows = draw(random_state, rules.batch_size)
         reassigns = is_reassignment_due(state, rules.batch_size)
-        inertia = stepper.step(state, random_state if reassigns else None, rules)
+        inertia = stepper.step(state, random_state if reassigns else None, rules, rows)
         sq_shift = stepper.sq_shift(state) if rules.tol > 0 else np.inf
         if progress.is_over(step, inertia, sq_shift):
             break
@@ -95,9 +94,11 @@ def run(
 def label(problem: Problem, centroids: FloatArray) -> tuple[LabelArray, float]:
     """Return the labels (n,) of the points under the centroids, and the inertia, in one pass."""
     engine = problem.engine(len(centroids))
+    engine.set_centroids(centroids)
     labels = np.empty(problem.n, dtype=np.int32)
     sq_dists = np.empty(problem.n)
-    _label(problem, engine, centroids, labels, sq_dists)
+    for start, stop in problem.slices(engine.k):
+        engine.assign_and_measure(labels, sq_dists, start, stop)
     return labels, problem.weighted_sum(sq_dists)
 
 
@@ -123,20 +124,33 @@ class Stepper:
     """
 
     def __init__(self, batch: Problem, k: int) -> None:
-        self._batch = batch
-        self._engine = batch.engine(k)
+        self._take(batch, _core.Batch(batch.points, batch.engine(k)))
+
+    @classmethod
+    def on_rows_of(cls, problem: Problem, batch_size: int, k: int) -> Stepper:
+        """Make one whose batches are gathered from the problem's rows, each of weight 1."""
+        memory = np.empty((batch_size, problem.d), dtype=problem.X.dtype)
+        batch = problem.of_rows(memory)
+        stepper = cls.__new__(cls)
+        core = _core.Batch(batch.points, batch.engine(k), problem.points, memory.view(np.uint8))
+        stepper._take(batch, core)
+        return stepper
+
+    def _take(self, batch: Problem, core: _core.Batch) -> None:
+        self._batch, self._core = batch, core
+        k = core.engine.k
         self._labels = np.empty(batch.n, dtype=np.int32)
         self._sq_dists = np.empty(batch.n)
-        weights = batch.sample_weight
-        # A power of two, 1 unless sums of the values might leave float64's range.
-        self._scale = batch.exact_scale
-        self._weights = np.full(batch.n, self._scale) if weights is None else weights * self._scale
-        # accumulate_weighted adds differences from a shift; what is added here are the rows.
-        self._no_shift = np.zeros(batch.d)
         self._previous = np.empty((k, batch.d))
-        self._learnt = np.empty(k)
+        self._cluster_slices = Slices(k, 1, 4.0 * batch.n * batch.d / k)
 
-    def step(self, state: State, random_state: np.random.RandomState | None, rules: Rules) -> float:
+    def step(
+        self,
+        state: State,
+        random_state: np.random.RandomState | None,
+        rules: Rules,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> float:
         """Learn from the batch and return its inertia under the centroids as they were.
 
         Parameters
@@ -147,9 +161,20 @@ class Stepper:
             For the rows that take the place of centroids of low weight; None leaves them.
         rules : Rules
             The reassignment ratio, and whether to tell.
+        rows : ndarray of shape (n,), int64, or None
+            The rows to gather; None where the batch stands in its place.
         """
-        _label(self._batch, self._engine, state.centroids, self._labels, self._sq_dists)
-        self._learn(state)
+        self._core.engine.set_centroids(state.centroids)
+        for start, stop in self._batch.slices(self._core.engine.k):
+            self._core.assign(self._labels, start, stop, rows)
+        self._core.sort(self._labels)
+        moved, counts = self._previous, np.empty_like(state.counts)
+        for start, stop in self._cluster_slices:
+            self._core.learn(
+                self._batch.sample_weight, state.counts, moved, counts, self._sq_dists, start, stop
+            )
+        state.centroids, self._previous = moved, state.centroids
+        state.counts = counts
         if random_state is not None and rules.reassignment_ratio > 0:
             self._reassign(state, random_state, rules)
         return self._batch.weighted_sum(self._sq_dists)
@@ -157,23 +182,6 @@ class Stepper:
     def sq_shift(self, state: State) -> float:
         """Return the squared shift of all centroids in the last step, in X's unit squared."""
         return float(np.sum((state.centroids - self._previous) ** 2))
-
-    def _learn(self, state: State) -> None:
-        """Make each centroid the mean of what it has learnt and its rows of the batch."""
-        moved, learnt = self._previous, self._learnt
-        np.multiply(state.centroids, state.counts[:, None] * self._scale, out=moved)
-        learnt[:] = 0
-        for start, stop in self._batch.slices(4):
-            self._engine.accumulate_weighted(
-                self._labels, self._weights, self._no_shift, moved, learnt, start, stop
-            )
-        counts = state.counts + learnt / self._scale
-        has_learnt = learnt > 0
-        shares = np.divide(1 / self._scale, counts, out=np.zeros_like(counts), where=has_learnt)
-        moved *= shares[:, None]
-        moved[~has_learnt] = state.centroids[~has_learnt]
-        state.centroids, self._previous = moved, state.centroids
-        state.counts = counts
 
     def _reassign(self, state: State, random_state: np.random.RandomState, rules: Rules) -> None:
         """Put rows of the batch in the place of centroids that have learnt from few."""
@@ -241,22 +249,25 @@ class _Progress:
             print(line)
 
 
-def _label(
-    problem: Problem,
-    engine: _core.Engine,
-    centroids: FloatArray,
-    labels: LabelArray,
-    sq_dists: FloatArray,
-) -> None:
-    engine.set_centroids(centroids)
-    for start, stop in problem.slices(engine.k):
-        engine.assign_and_measure(labels, sq_dists, start, stop)
+class RowDraw:
+    """Draws rows with replacement: what ``RandomState.choice(n, size, p=weights / sum)`` draws."""
 
+    def __init__(self, n: int, weights: FloatArray | None) -> None:
+        self._is_uniform = weights is None
+        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+        self._cumulative: FloatArray = share.cumsum()
+        self._cumulative /= self._cumulative[-1]
 
-def _cumulative_probabilities(problem: Problem) -> FloatArray:
-    """Chance (n,) that a draw takes a row or one before it; the same bits as RandomState.choice."""
-    weights = problem.sample_weight
-    share = np.full(problem.n, 1 / problem.n) if weights is None else weights / weights.sum()
-    cumulative: FloatArray = share.cumsum()
-    cumulative /= cumulative[-1]
-    return cumulative
+    def __call__(self, random_state: np.random.RandomState, size: int) -> npt.NDArray[np.int64]:
+        """Return that many rows, each the first whose cumulative share is above a uniform draw."""
+        uniforms = random_state.random_sample(size)
+        if not self._is_uniform:
+            return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
+        # Equal shares all but tell the row; rounding leaves it one off at most, as a rule.
+        rows = (uniforms * len(self._cumulative)).astype(np.int64)
+        rows += self._cumulative[rows] <= uniforms
+        rows -= (rows > 0) & (self._cumulative[rows - 1] > uniforms)
+        below, above = self._cumulative[rows - 1], self._cumulative[rows]
+        if ((above > uniforms) & ((below <= uniforms) | (rows == 0))).all():
+            return rows
+        return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
