@@ -198,4 +198,5 @@ class Problem:
             assert self.sample_weight is not None
             sq_dists, weight = sq_dists * self.sample_weight, 1.0
         total = math.fsum(np.add.reduceat(sq_dists, np.arange(0, self.n, _core.BLOCK_ROWS)))
-        return total * weight / self.exact_scale**2
+        # One factor after the other: their square may leave float64's range.
+        return total * weight / self.exact_scale / self.exact_scale

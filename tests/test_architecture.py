@@ -122,6 +122,12 @@ assert threading.active_count() == 1
 
 
 def test_public_names_are_there():
-    assert fastkm.__all__ == ["KMeans", "MiniBatchKMeans", "k_means", "kmeans_plusplus", "__version__"]
+    assert fastkm.__all__ == [
+        "KMeans",
+        "MiniBatchKMeans",
+        "k_means",
+        "kmeans_plusplus",
+        "__version__",
+    ]
     for name in fastkm.__all__:
         assert hasattr(fastkm, name)

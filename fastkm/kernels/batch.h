@@ -3,14 +3,18 @@
 static int64_t item_size(int32_t dtype) {
     switch (dtype) {
     case FASTKM_I8:
-    case FASTKM_U8: return 1;
+    case FASTKM_U8:
+        return 1;
     case FASTKM_F16:
     case FASTKM_I16:
-    case FASTKM_U16: return 2;
+    case FASTKM_U16:
+        return 2;
     case FASTKM_F32:
     case FASTKM_I32:
-    case FASTKM_U32: return 4;
-    default: return 8;
+    case FASTKM_U32:
+        return 4;
+    default:
+        return 8;
     }
 }
 
@@ -32,11 +36,11 @@ static void gather(const fastkm_points* points, const int64_t* rows, int64_t n_r
     }
 }
 
-/* Each centroid becomes the mean of all that it has learnt from. Its rows are added in the order in which they are
- * listed, one by one, so the result depends on nothing else; their distances are taken on the way, from the centroid as
- * it was. */
-static void learn(const fastkm_points* points, const fastkm_lesson* lesson, int64_t j_begin, int64_t j_end,
-                  fastkm_scratch* scratch) {
+/* Each centroid becomes the mean of all that it has learnt from. Its rows are added in the order in
+ * which they are listed, one by one, so the result depends on nothing else; their distances are
+ * taken on the way, from the centroid as it was. */
+static void learn(const fastkm_points* points, const fastkm_lesson* lesson, int64_t j_begin,
+                  int64_t j_end, fastkm_scratch* scratch) {
     const int64_t d = points->d;
     const double scale = lesson->exact_scale;
     const double* FASTKM_RESTRICT row = scratch->row;
