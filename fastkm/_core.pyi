@@ -69,6 +69,9 @@ class Engine:
         sums: Sums | None = None,
         recheck: bool = True,
     ) -> int: ...
+    def assign_and_measure(
+        self, labels: _Int32, sq_dists: _Float64, start: int, stop: int
+    ) -> None: ...
     def means(self, sums: Sums, centroids: _Float64) -> None: ...
     def accumulate_weighted(
         self,
@@ -82,6 +85,34 @@ class Engine:
     ) -> None: ...
     def own_sq_dists(self, labels: _Int32, sq_dists: _Float64, start: int, stop: int) -> None: ...
     def sq_dists(self, out: _Float64, start: int, stop: int) -> None: ...
+
+class Batch:
+    engine: Engine
+    def __init__(
+        self,
+        points: Points,
+        engine: Engine,
+        source: Points | None = None,
+        memory: npt.NDArray[np.uint8] | None = None,
+    ) -> None: ...
+    def assign(
+        self,
+        labels: _Int32,
+        start: int,
+        stop: int,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def sort(self, labels: _Int32) -> None: ...
+    def learn(
+        self,
+        weights: _Float64 | None,
+        counts: _Float64,
+        moved: _Float64,
+        moved_counts: _Float64,
+        sq_dists: _Float64,
+        start: int,
+        stop: int,
+    ) -> None: ...
 
 class Seeder:
     def __init__(

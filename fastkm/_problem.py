@@ -1,5 +1,6 @@
 """X in place and what every pass over it needs: its moments, its coordinates, its threads."""
 
+import copy
 import math
 from collections.abc import Iterator
 from time import perf_counter
@@ -97,18 +98,32 @@ class Problem:
         n_threads: int,
         isa: str | None = None,
     ) -> None:
+        self.n_threads = n_threads
+        self.isa = _core.DEFAULT_ISA if isa is None else isa
+        self._hold(X, sample_weight)
+        self._describe()
+
+    def _hold(self, X: Any, sample_weight: FloatArray | None) -> None:
         self._take(X)
         self.n, self.d = self.points.n, self.points.d
         self.sample_weight = sample_weight
-        self.n_threads = n_threads
         self._slices: dict[int, Slices] = {}
-        self.isa = _core.DEFAULT_ISA if isa is None else isa
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
         if sample_weight is not None:
             is_uniform = bool(np.all(sample_weight == sample_weight[0]))
             self.uniform_weight = float(sample_weight[0]) if is_uniform else None
-        self._describe()
+
+    def of_rows(
+        self, X: npt.NDArray[np.generic], sample_weight: FloatArray | None = None
+    ) -> "Problem":
+        """Return the problem of some of this one's rows, at most n of them, without a pass.
+
+        X holds them now or will when it is read. Moments and coordinates stay those of all rows.
+        """
+        problem = copy.copy(self)
+        problem._hold(X, sample_weight)
+        return problem
 
     def _take(self, X: Any) -> None:
         self.X = X

@@ -12,6 +12,7 @@
 #include "sparse.h"
 #include "sparse_sums.h"
 #include "sparse_propose.h"
+#include "batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_(isa)
@@ -50,4 +51,6 @@ const fastkm_kernels TABLE_NAME(ISA) = {
             .accept = sparse_accept,
             .describe = sparse_describe,
         },
+    .gather = gather,
+    .learn = learn,
 };
