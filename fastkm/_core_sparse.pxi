@@ -325,7 +325,7 @@ cdef class SparseEngine:
 
     def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,
                             double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop):
-        """Add weight * x of rows [start, stop) to their labels' sums (k, d), in ascending order; shift must be zero."""
+        """Add weight * x of rows [start, stop) to their labels' sums (k, d), in ascending order; shift is zero."""
         cdef int64_t n_owners = min(<int64_t>(4 * self.crew.n_threads), self.k), owner
         cdef int used = _threads_worth(self.crew.n_threads, n_owners,
                                        4.0 * (stop - start) * (self.points.n_entries // self.points.n))
@@ -434,9 +434,9 @@ cdef class SparseSeeder:
     cdef int64_t n_blocks
     cdef double scale
 
-    def __init__(self, SparsePoints points not None, Frame frame not None, const double[::1] weights, int64_t n_candidates,
-                 double[::1] closest, double[::1] block_sums, uint32_t[::1] masks, double[:, ::1] gains,
-                 int n_threads, str isa):
+    def __init__(self, SparsePoints points not None, Frame frame not None, const double[::1] weights,
+                 int64_t n_candidates, double[::1] closest, double[::1] block_sums, uint32_t[::1] masks,
+                 double[:, ::1] gains, int n_threads, str isa):
         self.n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
         if n_candidates < 1 or n_candidates > FASTKM_MAX_CANDIDATES:
             raise ValueError(f"n_candidates must be in 1 to {FASTKM_MAX_CANDIDATES}; got {n_candidates}.")
