@@ -330,14 +330,15 @@ class MiniBatchKMeans(CentroidEstimator):
     ) -> npt.NDArray[np.float64]:
         """Return the seeds of the lowest inertia on rows drawn for that."""
         # Drawn even where nothing depends on them: the draws that follow are scikit-learn's.
-        validation = _rows_of(problem, random_state.randint(0, problem.n, self._init_size))
+        indices = random_state.randint(0, problem.n, self._init_size)
+        if n_init == 1 and not self.verbose:
+            return self._seeds(problem, init, random_state)
+        validation = _rows_of(problem, indices)
         best, best_inertia = None, np.inf
         for i in range(1, n_init + 1):
             if self.verbose:
                 print(f"Init {i}/{n_init} with method {init}")
             seeds = self._seeds(problem, init, random_state)
-            if n_init == 1 and not self.verbose:
-                return seeds
             _, inertia = _batches.label(validation, seeds)
             if self.verbose:
                 print(f"Inertia for init {i}/{n_init}: {inertia}")
