@@ -231,6 +231,14 @@ class Problem:
             engine.own_sq_dists(labels, sq_dists, start, stop)
         return sq_dists
 
+    def sq_rounding_of_means(self) -> float:
+        """Bound a weighted mean's squared distance to the exact one, in exact_scale squared.
+
+        Of n additions each rounds a sum of values within the reach of the data, 1 / scale.
+        """
+        rounding = (self.n + 4) * 2.0**-52 / self.scale * self.exact_scale
+        return self.d * rounding**2
+
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.
 
