@@ -237,7 +237,7 @@ class Problem:
         Of n additions each rounds a sum of values within the reach of the data, 1 / scale.
         """
         rounding = (self.n + 4) * 2.0**-52 / self.scale * self.exact_scale
-        return self.d * rounding**2
+        return float(self.d * rounding**2)
 
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.

@@ -1,31 +1,5 @@
 /* Mini-batches: rows gathered from anywhere, and centroids that learn from them. */
 
-static int64_t item_size(int32_t dtype) {
-    switch (dtype) {
-    case FASTKM_I8:
-    case FASTKM_U8:
-        return 1;
-    case FASTKM_F16:
-    case FASTKM_I16:
-    case FASTKM_U16:
-        return 2;
-    case FASTKM_F32:
-    case FASTKM_I32:
-    case FASTKM_U32:
-        return 4;
-    default:
-        return 8;
-    }
-}
-
-/* Asks memory for the row that is read next. */
-static void prefetch_row(const fastkm_points* points, int64_t i) {
-    const char* row = points->base + i * points->row_stride;
-    if (points->col_stride != item_size(points->dtype)) return;
-    for (int64_t byte = 0; byte < points->d * points->col_stride; byte += LINE_BYTES)
-        prefetch(row + byte);
-}
-
 /* While one row is copied, memory already sends the next. */
 static void gather(const fastkm_points* points, const int64_t* rows, int64_t n_rows, char* out) {
     const int64_t size = item_size(points->dtype), d = points->d;

@@ -166,7 +166,7 @@ typedef struct {
     double exact_scale;      /* as in the frame */
     double* moved;           /* (k, d) as they are now */
     double* moved_counts;    /* (k,) */
-    double* sq_dists;        /* (n,) of the rows to the centroids as they were, times exact_scale^2 */
+    double* sq_dists; /* (n,) of the rows to the centroids as they were, times exact_scale^2 */
 } fastkm_lesson;
 
 #include "sparse_kernels.h"
@@ -286,8 +286,8 @@ typedef struct {
                    int64_t n_rows,              /* IN */
                    char* out);                  /* OUT (n_rows, d) */
 
-    /* Centroids [j_begin, j_end) learn from their rows of a batch: entries j of moved and moved_counts, and sq_dists of
-     * those rows. */
+    /* Centroids [j_begin, j_end) learn from their rows of a batch: entries j of moved and
+     * moved_counts, and sq_dists of those rows. */
     void (*learn)(const fastkm_points* points,    /* IN  */
                   const fastkm_lesson* lesson,    /* OUT */
                   int64_t j_begin, int64_t j_end, /* IN  */
