@@ -144,7 +144,7 @@ def test_no_threads_are_refused(parts, n_threads):
     with pytest.raises(ValueError, match="n_threads must be at least 1"):
         _core.Engine(problem.points, problem.frame, K, n_threads, ISAS[0])
     with pytest.raises(ValueError, match="n_threads must be at least 1"):
-        _core.describe(problem.points, np.zeros(D), np.zeros((1, 5, D)), 0, 1, n_threads, ISAS[0])
+        _core.describe(problem.points, np.zeros(D), np.zeros((1, 4, D)), 0, 1, n_threads, ISAS[0])
 
 
 @pytest.mark.parametrize("isa", ["avx3", "", "AVX2", None])
@@ -170,8 +170,8 @@ def test_a_frame_must_fit_the_points(parts):
 
 @pytest.mark.parametrize(
     ("origin", "shape", "start", "stop"),
-    [(D - 1, (2, 5, D), 0, 2), (D, (2, 4, D), 0, 2), (D, (2, 5, D + 1), 0, 2),
-     (D, (2, 5, D), 0, 3), (D, (2, 5, D), -1, 2), (D, (2, 5, D), 2, 1)],
+    [(D - 1, (2, 4, D), 0, 2), (D, (2, 3, D), 0, 2), (D, (2, 4, D + 1), 0, 2),
+     (D, (2, 4, D), 0, 3), (D, (2, 4, D), -1, 2), (D, (2, 4, D), 2, 1)],
 )  # fmt: skip
 def test_describe_refuses_what_does_not_fit(parts, origin, shape, start, stop):
     with pytest.raises(ValueError, match=r"origin|segments"):

@@ -8,7 +8,7 @@ import pytest
 from core_tools import DTYPES, ISAS, layouts, unchanged
 
 from fastkm import _core, _problem
-from fastkm._problem import Problem, row_slices
+from fastkm._problem import Problem, Slices
 
 FACTS = ["mean", "variance", "shift", "sum_scale", "low_scale", "exact_scale", "is_finite"]
 
@@ -135,7 +135,7 @@ def test_weighted_sum_of_extreme_values_neither_raises_nor_turns_nan(scale):
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 10_000])
 @pytest.mark.parametrize("row_work", [1.0, 1e3, 1e12])
 def test_slices_cover_the_rows_in_whole_blocks(n, row_work):
-    slices = list(row_slices(n, row_work))
+    slices = list(Slices(n, _core.BLOCK_ROWS, row_work))
     assert slices[0][0] == 0
     assert slices[-1][1] == n
     for (_, stop), (start, _) in pairwise(slices):
@@ -148,7 +148,7 @@ def test_a_slice_takes_its_time_and_no_more(monkeypatch):
     clock, row_work, n = [0.0], 1e4, 2_000_000
     monkeypatch.setattr(_problem, "perf_counter", lambda: clock[0])
     times = []
-    for start, stop in row_slices(n, row_work):
+    for start, stop in Slices(n, _core.BLOCK_ROWS, row_work):
         times.append((stop - start) * row_work / 1e9)
         clock[0] += times[-1]
     block = _core.BLOCK_ROWS * row_work / 1e9
