@@ -22,7 +22,7 @@ LEAST_FEATURES = 64
 LEAST_CLUSTERS = 24
 LEAST_ROWS = 2048
 LEAST_ROUNDS_LEFT = 3
-N_DIRECTIONS = 48
+N_DIRECTIONS = 42
 # The sketches take at most a quarter of what X takes as float32.
 MOST_SHARE_OF_X = 0.25
 SAMPLE_ROWS = 768

@@ -94,7 +94,7 @@ class KMeans(CentroidEstimator):
     Labels are the argmin of the squared distances evaluated in float64, ties to the lowest index,
     whatever the dtype, the number of threads and the instruction set. Integers, float16 and
     float32 are read where they stand; a fit takes O(n) memory beside X, and O(n d k) time a round.
-    The bounds of "auto" take 208 bytes a row, and are not used where X has fewer than 208 features.
+    The bounds of "auto" take 184 bytes a row, and are not used where X has fewer than 184 features.
     Lists, data frames and unusual dtypes are converted once, as scikit-learn does.
 
     References

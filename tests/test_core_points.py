@@ -16,7 +16,7 @@ def read(X, isa):
         moments = array((n, 4, d), np.float64)
         _core.describe(_core.Points(X), np.zeros(d), moments, 0, n, 1, isa)
     assert np.array_equal(moments[:, 2], moments[:, 3])
-    assert np.isfinite(moments[:, 0]).all() or np.abs(moments[:, 2]).max() > 1e300
+    assert np.isfinite(moments[:, 0]).all()
     return moments[:, 2]
 
 

@@ -296,6 +296,12 @@ def test_no_turn_begins_once_the_fits_took_their_seconds(max_seconds, n_turns, n
     assert table.notes[0] == note
 
 
+def test_table_of_fitted_estimators_speaks_of_no_fits():
+    table = score_table({"a": kmeans().fit(PAIRS)}, PAIRS)
+    assert math.isnan(table["time"][0])
+    assert table.notes == ("silhouette: on all 4 rows.",)
+
+
 def test_silhouette_is_computed_on_the_stated_sample():
     X, _ = make_blobs(300, centers=3, random_state=0)
     table = score_table({"k": KMeans(3, n_init=1, random_state=0)}, X, silhouette_sample=50)

@@ -73,6 +73,7 @@ def _best_of(monkeypatch, *results):
         tol=0,
         verbose=False,
         centroid_dtype=np.float64,
+        algorithm="auto",
     )
     return next(i for i, one in enumerate(runs) if one is best)
 

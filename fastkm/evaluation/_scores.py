@@ -212,6 +212,8 @@ def _is_fitted(estimator: Any) -> bool:
 def _fit(entries: list[_Entry], X: Any, n_fits: int, max_seconds: float) -> int:
     """Fit all that came unfitted, turn by turn, and return the number of turns."""
     unfitted = [entry for entry in entries if not entry.is_given_fitted]
+    if not unfitted:
+        return 0
     for turn in range(n_fits):
         if turn and sum(sum(entry.seconds) for entry in unfitted) >= max_seconds:
             return turn
@@ -298,10 +300,13 @@ def _columns(
 def _notes(
     n_fits: int, n_turns: int, reference: str | None, n_sampled: int | None, n: int
 ) -> tuple[str, ...]:
+    silhouette = f"all {n}" if n_sampled is None else f"a random sample of {n_sampled} of {n}"
+    silhouette = f"silhouette: on {silhouette} rows."
+    if n_turns == 0:
+        return (silhouette,)
     times = "time: one fit" if n_turns == 1 else f"time: median of {n_turns} fits, taken in turn"
     if n_turns < n_fits:
         times += f" (slow fits: {n_fits} were asked for)"
     if reference is not None:
         times += f"; speedup: {reference}'s time over the row's"
-    silhouette = f"all {n}" if n_sampled is None else f"a random sample of {n_sampled} of {n}"
-    return (f"{times}.", f"silhouette: on {silhouette} rows.")
+    return (f"{times}.", silhouette)
