@@ -135,7 +135,7 @@ def test_more_than_memory_holds_is_a_memory_error(parts):
     with pytest.raises(MemoryError):
         _core.Centroids(2**31 - 1, 2**40)
     with pytest.raises(MemoryError):
-        _core.Sums(2**40, problem.sum_scale, problem.low_scale, 1)
+        _core.Sums(2**58, problem.sum_scale, problem.low_scale, 1)
 
 
 @pytest.mark.parametrize("n_threads", [0, -1])
