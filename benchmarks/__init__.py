@@ -10,8 +10,10 @@
     report      Markdown tables, JSON, README's block
     machine     CPU, system, versions, commit: what a number means nothing without
     kernels     a program of its own: the kernels' GFLOP/s against the FMA peak
+    minibatch   a program of its own: MiniBatchKMeans at its defaults beside scikit-learn's
 
-Imports run downwards. Only a worker's process and ``kernels`` import the packages under test.
+Imports run downwards. Only a worker's process, ``kernels`` and the processes that ``minibatch``
+starts import the packages under test.
 """
 
 import sys

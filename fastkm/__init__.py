@@ -3,19 +3,19 @@
 Python decides, Cython guards and threads, C computes. The layers, from the top down; a module
 imports from the layers its row names and from its own, and a test keeps the table true.
 
-==========  ===============================  =====================================================
-Layer       Modules                          Imports from
-==========  ===============================  =====================================================
-commands    __main__, jobs, _info            estimators, drawing, scoring, guards, compiled
-drawing     plotting                         scoring, guards
-scoring     evaluation                       guards, compiled
-estimators  kmeans, _estimator, seeding      algorithm, guards, points
-algorithm   _restarts, _lloyd, _potential    pruning, points, compiled
-pruning     _filter                          points, compiled
-points      _problem                         compiled
-guards      _validation, _threads            compiled
-compiled    _core                            nothing
-==========  ===============================  =====================================================
+==========  =======================================  ===============================================
+Layer       Modules                                  Imports from
+==========  =======================================  ===============================================
+commands    __main__, jobs, _info                    estimators, drawing, scoring, guards, compiled
+drawing     plotting                                 scoring, guards
+scoring     evaluation                               guards, compiled
+estimators  kmeans, minibatch, _estimator, seeding   algorithm, guards, points
+algorithm   _restarts, _lloyd, _batches, _potential  pruning, points, compiled
+pruning     _filter                                  points, compiled
+points      _problem, _sparse_problem                compiled
+guards      _validation, _threads                    compiled
+compiled    _core                                    nothing
+==========  =======================================  ===============================================
 
 ``drawing`` and ``scoring`` take any fitted estimator with scikit-learn's attributes. Importing
 ``fastkm`` imports the estimators only: no plotting library, no change to the environment or to any
@@ -28,6 +28,7 @@ from ._version import __version__
 
 try:
     from .kmeans import KMeans, k_means
+    from .minibatch import MiniBatchKMeans
     from .seeding import kmeans_plusplus
 except ImportError:
     # Python puts the current folder in front of what is installed, so whoever stands in a checkout
@@ -40,4 +41,4 @@ except ImportError:
         "here, run pip install -e ."
     ) from None
 
-__all__ = ["KMeans", "k_means", "kmeans_plusplus", "__version__"]
+__all__ = ["KMeans", "MiniBatchKMeans", "k_means", "kmeans_plusplus", "__version__"]

@@ -69,6 +69,9 @@ class Engine:
         sums: Sums | None = None,
         recheck: bool = True,
     ) -> int: ...
+    def assign_and_measure(
+        self, labels: _Int32, sq_dists: _Float64, start: int, stop: int
+    ) -> None: ...
     def means(self, sums: Sums, centroids: _Float64) -> None: ...
     def accumulate_weighted(
         self,
@@ -82,6 +85,34 @@ class Engine:
     ) -> None: ...
     def own_sq_dists(self, labels: _Int32, sq_dists: _Float64, start: int, stop: int) -> None: ...
     def sq_dists(self, out: _Float64, start: int, stop: int) -> None: ...
+
+class Batch:
+    engine: Engine
+    def __init__(
+        self,
+        points: Points,
+        engine: Engine,
+        source: Points | None = None,
+        memory: npt.NDArray[np.uint8] | None = None,
+    ) -> None: ...
+    def assign(
+        self,
+        labels: _Int32,
+        start: int,
+        stop: int,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def sort(self, labels: _Int32) -> None: ...
+    def learn(
+        self,
+        weights: _Float64 | None,
+        counts: _Float64,
+        moved: _Float64,
+        moved_counts: _Float64,
+        sq_dists: _Float64,
+        start: int,
+        stop: int,
+    ) -> None: ...
 
 class Seeder:
     def __init__(
@@ -98,4 +129,81 @@ class Seeder:
         isa: str,
     ) -> None: ...
     def propose(self, candidates: _Float64) -> None: ...
+    def accept(self, candidate: int) -> None: ...
+
+class UnsortedError(ValueError): ...
+
+def describe_sparse(
+    points: SparsePoints,
+    origin: _Float64,
+    moments: _Float64,
+    start: int,
+    stop: int,
+    n_threads: int,
+    isa: str,
+) -> None: ...
+
+class SparsePoints:
+    n: int
+    d: int
+    n_entries: int
+    is_narrow: bool
+    def __init__(
+        self,
+        values: npt.NDArray[np.floating],
+        columns: npt.NDArray[np.signedinteger],
+        starts: npt.NDArray[np.int64],
+        d: int,
+    ) -> None: ...
+
+class SparseEngine:
+    k: int
+    @property
+    def n_exact(self) -> int: ...
+    def __init__(
+        self, points: SparsePoints, frame: Frame, k: int, n_threads: int, isa: str
+    ) -> None: ...
+    def set_centroids(self, centroids: _Float64) -> None: ...
+    def assign(
+        self,
+        labels: _Int32,
+        start: int,
+        stop: int,
+        labels_old: _Int32 | None = None,
+        sums: Sums | None = None,
+        recheck: bool = True,
+    ) -> int: ...
+    def means(self, sums: Sums, centroids: _Float64) -> None: ...
+    def accumulate_weighted(
+        self,
+        labels: _Int32,
+        weights: _Float64,
+        shift: _Float64,
+        sums: _Float64,
+        weight_sums: _Float64,
+        start: int,
+        stop: int,
+    ) -> None: ...
+    def own_sq_dists(self, labels: _Int32, sq_dists: _Float64, start: int, stop: int) -> None: ...
+    def own_sq_dists_as_dense(
+        self, labels: _Int32, rows: npt.NDArray[np.int64], sq_dists: _Float64
+    ) -> None: ...
+    def sq_dists(self, out: _Float64, start: int, stop: int) -> None: ...
+
+class SparseSeeder:
+    def __init__(
+        self,
+        points: SparsePoints,
+        frame: Frame,
+        weights: _Float64 | None,
+        n_candidates: int,
+        closest: _Float64,
+        block_sums: _Float64,
+        masks: npt.NDArray[np.uint32],
+        gains: _Float64,
+        n_threads: int,
+        isa: str,
+    ) -> None: ...
+    def propose(self, candidates: _Float64, exactly: bool = True) -> None: ...
+    def errors(self) -> list[float]: ...
     def accept(self, candidate: int) -> None: ...

@@ -93,6 +93,64 @@ cdef extern from "kernels.h" nogil:
         double* min
         double* max
 
+    ctypedef struct fastkm_sparse:
+        const void* values
+        const void* columns
+        const int64_t* starts
+        int64_t n, d
+        int32_t is_double, is_wide
+        double scale
+        double* sq_norms
+
+    ctypedef struct fastkm_sparse_centroids:
+        int64_t k, d
+        const double* raw
+        double* bundles
+        double* sq_norms
+        double* sq_norm_tails
+        int32_t* columns
+        int64_t* n_columns
+        double max_norm
+
+    ctypedef struct fastkm_sparse_scratch:
+        double* row
+        double* dists
+
+    ctypedef struct fastkm_sparse_kernels:
+        void (*norms)(const fastkm_sparse*, int64_t, int64_t) noexcept nogil
+        void (*pack)(const fastkm_sparse_centroids*, double, int64_t, int64_t) noexcept nogil
+        void (*pack_norm)(const fastkm_sparse_centroids*, double, int64_t) noexcept nogil
+        int64_t (*assign)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int,
+                          fastkm_sparse_scratch*, int32_t*) noexcept nogil
+        int64_t (*accumulate)(const fastkm_sparse*, int64_t, int64_t, const int32_t*, const int32_t*,
+                              const fastkm_sums*) noexcept nogil
+        void (*means)(const fastkm_sums*, int64_t, int64_t, int64_t, double*) noexcept nogil
+        void (*accumulate_weighted)(const fastkm_sparse*, int64_t, int64_t, const int32_t*,
+                                    const double*, const fastkm_weighted_sums*) noexcept nogil
+        void (*own_sq_dists)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t,
+                             const int32_t*, fastkm_sparse_scratch*, double*) noexcept nogil
+        double (*own_sq_dist)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int32_t,
+                              fastkm_sparse_scratch*) noexcept nogil
+        void (*sq_dists)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t,
+                         fastkm_sparse_scratch*) noexcept nogil
+        void (*propose)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t,
+                        const double*, const double*, int, fastkm_sparse_scratch*, uint32_t*,
+                        double*, double*) noexcept nogil
+        void (*accept)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int64_t,
+                       const uint32_t*, double*) noexcept nogil
+        void (*describe)(const fastkm_sparse*, int64_t, int64_t, int64_t*, const fastkm_moments*) noexcept nogil
+
+    ctypedef struct fastkm_lesson:
+        const double* centroids
+        const double* counts
+        const double* weights
+        const int64_t* rows
+        const int64_t* begins
+        double exact_scale
+        double* moved
+        double* moved_counts
+        double* sq_dists
+
     ctypedef struct fastkm_kernels:
         const char* isa
         int32_t panel_rows
@@ -120,10 +178,14 @@ cdef extern from "kernels.h" nogil:
                        int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
         void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
                          const fastkm_moments*) noexcept nogil
+        fastkm_sparse_kernels sparse
+        void (*gather)(const fastkm_points*, const int64_t*, int64_t, char*) noexcept nogil
+        void (*learn)(const fastkm_points*, const fastkm_lesson*, int64_t, int64_t, fastkm_scratch*) noexcept nogil
 
     const fastkm_kernels* fastkm_built(int index)
     bint fastkm_is_supported(const fastkm_kernels* kernels)
     size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k)
+    int fastkm_sparse_check(const fastkm_sparse* rows, int64_t n_entries)
     fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, int64_t d, int64_t k)
 
 cdef extern from *:
@@ -328,6 +390,15 @@ cdef class Frame:
         self.frame.exact_scale = exact_scale
 
 
+cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
+    cdef double most = work / 2e6 + 1
+    if n_threads > n_tasks:
+        n_threads = <int>n_tasks
+    if n_threads > most:
+        n_threads = <int>most
+    return n_threads if n_threads > 1 else 1
+
+
 cdef class _Crew:
     """The threads of a call and each one's scratch memory."""
     cdef Points points
@@ -357,13 +428,7 @@ cdef class _Crew:
 
     cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
         """Threads worth waking for so many tasks and, in all, so many multiplications."""
-        cdef double most = work / 2e6 + 1
-        cdef int n_threads = self.n_threads
-        if n_threads > n_tasks:
-            n_threads = <int>n_tasks
-        if n_threads > most:
-            n_threads = <int>most
-        return n_threads if n_threads > 1 else 1
+        return _threads_worth(self.n_threads, n_tasks, work)
 
 
 cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
@@ -449,7 +514,7 @@ cdef class Centroids:
     cdef int pack(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         cdef int64_t step = FASTKM_TILE_CENTROIDS * FASTKM_EXACT_LANES
         cdef int64_t n_tasks = (self.k + step - 1) // step, task
-        cdef int used = crew.threads_for(n_tasks, <double>self.k * self.d)
+        cdef int used = crew.threads_for(n_tasks, 64.0 * self.k * self.d)
         cdef float norm, max_norm = 0
         cdef _Memory norms = _Memory()
         if raw.shape[0] != self.k or raw.shape[1] != self.d or frame.shift.shape[0] != self.d:
@@ -820,6 +885,34 @@ cdef class Engine:
             n_changed //= n_owners  # every owner counted all of them
         return n_changed
 
+    def assign_and_measure(self, int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
+        """Label rows [start, stop) and write their squared distances to their centroids, times exact_scale^2.
+
+        What assign and then own_sq_dists write, while each block of rows is in cache.
+        """
+        cdef _Round task
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b, chunk
+        cdef double work = self.row_work * (stop - start)
+        cdef int used = self.crew.threads_for(n_blocks, work)
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        if sq_dists.shape[0] != self.points.n:
+            raise ValueError("sq_dists must have one value per point.")
+        task.start = start
+        task.stop = stop
+        task.labels = &labels[0]
+        task.recheck = True
+        task.accumulates = False
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.assign_block(&task, None, True, b, 0)
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, 0)
+            else:
+                chunk = _chunk(n_blocks, used, work)
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=chunk):
+                    self.assign_block(&task, None, True, b, threadid())
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, threadid())
+
     def means(self, Sums sums not None, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
         cdef int64_t n_tasks = (self.k + 15) // 16, task
@@ -914,6 +1007,128 @@ cdef class Engine:
             out[j] = self.crew.scratches[t].dists[j]
 
 
+# ---- mini-batches ------------------------------------------------------------------------------
+
+cdef class Batch:
+    """Rows gathered from points into memory of their own, and what k centroids learn from them."""
+    cdef Points source
+    cdef Points points
+    cdef unsigned char[:, ::1] memory
+    cdef readonly Engine engine
+    cdef _Memory order
+    cdef int64_t* rows
+    cdef int64_t* begins
+
+    def __init__(self, Points points, Engine engine, Points source=None, unsigned char[:, ::1] memory=None):
+        """Take the batch's points, an engine on them, and to gather rows the source and the points' own memory."""
+        if engine.points is not points:
+            raise ValueError("The engine must be of the batch's points.")
+        if source is not None:
+            if source.d != points.d or source.points.dtype != points.points.dtype or memory is None:
+                raise ValueError("The source's rows must be like the batch's.")
+            if <char*>&memory[0, 0] != points.points.base or memory.shape[0] != points.n \
+                    or memory.shape[1] != points.d * points.buffer.itemsize:
+                raise ValueError("The memory must be that of the batch's points.")
+        self.points = points
+        self.engine = engine
+        self.source = source
+        self.memory = memory
+        self.order = _Memory()
+        self.order.allocate(_size(points.n + engine.k + 1, 1, sizeof(int64_t)))
+        self.rows = <int64_t*>self.order.start
+        self.begins = self.rows + points.n
+
+    def assign(self, int32_t[::1] labels, int64_t start, int64_t stop, const int64_t[::1] rows=None):
+        """Label rows [start, stop) of the batch; first fill them with those rows of the source, if given."""
+        cdef _Round task
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef double work = (self.engine.row_work + 16.0 * self.points.d) * (stop - start)
+        cdef int used = self.engine.crew.threads_for(n_blocks, work)
+        cdef const int64_t* sources = NULL
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        if rows is not None:
+            if self.source is None or rows.shape[0] != self.points.n:
+                raise ValueError(f"rows must be {self.points.n} of the source.")
+            for b in range(start, stop):
+                if rows[b] < 0 or rows[b] >= self.source.n:
+                    raise ValueError(f"rows must be in 0 to {self.source.n - 1}; got {rows[b]}.")
+            sources = &rows[0]
+        task.start = start
+        task.stop = stop
+        task.labels = &labels[0]
+        task.recheck = True
+        task.accumulates = False
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.assign_block(&task, sources, b, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
+                    self.assign_block(&task, sources, b, threadid())
+
+    cdef void assign_block(self, const _Round* task, const int64_t* sources, int64_t b, int t) noexcept nogil:
+        cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
+        if sources != NULL:
+            self.engine.crew.kernels.gather(&self.source.points, sources + i, min(FASTKM_BLOCK_ROWS, task.stop - i),
+                                            <char*>&self.memory[i, 0])
+        self.engine.assign_block(task, None, True, b, t)
+
+    def sort(self, const int32_t[::1] labels):
+        """List the rows of each label, ascending, for learn."""
+        cdef int64_t n = self.points.n, k = self.engine.k, i, j
+        if labels.shape[0] != n:
+            raise ValueError("There must be one label per row.")
+        for i in range(n):
+            if labels[i] < 0 or labels[i] >= k:
+                raise ValueError(f"labels must be in 0 to {k - 1}; got {labels[i]} in row {i}.")
+        with nogil:
+            memset(self.begins, 0, (k + 1) * sizeof(int64_t))
+            for i in range(n):
+                self.begins[labels[i]] += 1
+            # Each label's end, which filling from the last row down turns into its beginning.
+            for j in range(1, k + 1):
+                self.begins[j] += self.begins[j - 1]
+            for i in range(n - 1, -1, -1):
+                self.begins[labels[i]] -= 1
+                self.rows[self.begins[labels[i]]] = i
+
+    def learn(self, const double[::1] weights, const double[::1] counts, double[:, ::1] moved,
+              double[::1] moved_counts, double[::1] sq_dists, int64_t start, int64_t stop):
+        """Let centroids [start, stop) learn from their rows, as sort has listed them.
+
+        Writes their entries of moved (k, d) and moved_counts (k,), and the squared distances of their rows to the
+        engine's centroids, times exact_scale^2. weights may be None: each 1.
+        """
+        cdef int64_t n = self.points.n, k = self.engine.k, d = self.points.d, j
+        cdef int64_t n_rows
+        cdef int used
+        cdef fastkm_lesson lesson
+        if counts.shape[0] != k or moved.shape[0] != k or moved.shape[1] != d or moved_counts.shape[0] != k \
+                or sq_dists.shape[0] != n or (weights is not None and weights.shape[0] != n):
+            raise ValueError("The arrays must fit the batch and the centroids.")
+        if start < 0 or stop > k or start > stop or self.engine.centroids.centroids.raw == NULL:
+            raise ValueError(f"centroids {start} to {stop} are not among the {k} that were set.")
+        lesson.centroids = self.engine.centroids.centroids.raw
+        lesson.counts = &counts[0]
+        lesson.weights = &weights[0] if weights is not None else NULL
+        lesson.rows = self.rows
+        lesson.begins = self.begins
+        lesson.exact_scale = self.engine.frame.frame.exact_scale
+        lesson.moved = &moved[0, 0]
+        lesson.moved_counts = &moved_counts[0]
+        lesson.sq_dists = &sq_dists[0]
+        n_rows = self.begins[stop] - self.begins[start] + stop - start
+        used = self.engine.crew.threads_for(stop - start, 16.0 * n_rows * d)
+        with nogil:
+            if used == 1:
+                self.engine.crew.kernels.learn(&self.points.points, &lesson, start, stop,
+                                               &self.engine.crew.scratches[0])
+            else:
+                for j in prange(start, stop, num_threads=used, schedule="dynamic", chunksize=1):
+                    self.engine.crew.kernels.learn(&self.points.points, &lesson, j, j + 1,
+                                                   &self.engine.crew.scratches[threadid()])
+
+
 # ---- k-means++ ---------------------------------------------------------------------------------
 
 cdef class Seeder:
@@ -1005,3 +1220,8 @@ cdef class Seeder:
             for i in range(i, end):
                 total += self.weights[i] * self.closest[i]
         self.block_sums[b] = total
+
+
+# ---- CSR rows ----------------------------------------------------------------------------------
+
+include "_core_sparse.pxi"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _lloyd
 from ._problem import Problem
+from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
-from ._validation import check_is_finite, check_points, check_weights
+from ._validation import check_centroids, check_is_finite, check_points, check_weights
+
+# scikit-learn's number of runs under n_init="auto" from k-means++ or an array.
+_N_INIT_OF_GOOD_SEEDS = 1
+
+# From a helper of `fit` to the line that called `fit`: the helper, fit, the wrapper of fit.
+STACKLEVEL_OF_USER = 4
 
 
 class CentroidEstimator(
@@ -28,10 +36,14 @@ class CentroidEstimator(
 ):
     """Base of the estimators: what follows from `cluster_centers_` alone.
 
-    A subclass has the parameter `n_threads`, and a `fit` that takes `sample_weight` and sets
-    `cluster_centers_`, `labels_` and `_n_features_out`.
+    A subclass has the parameters `n_clusters`, `init`, `n_init` and `n_threads`, and a `fit` that
+    takes `sample_weight` and sets `cluster_centers_`, `labels_` and `_n_features_out`.
     """
 
+    n_clusters: int
+    init: Any
+    n_init: int | Literal["auto"]
+    _accepts_sparse = True
     n_threads: int | None
     cluster_centers_: npt.NDArray[Any]
     labels_: npt.NDArray[np.int32]
@@ -78,7 +90,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows, of any dtype that `fit` takes.
 
         Returns
@@ -101,7 +113,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows, of any dtype that `fit` takes.
 
         Returns
@@ -126,7 +138,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows, of any dtype that `fit` takes.
         y : ignored
             For scikit-learn's model selection.
@@ -150,13 +162,43 @@ class CentroidEstimator(
         labels = _lloyd.assign(problem, self.cluster_centers_)
         return -_lloyd.inertia(problem, labels, self.cluster_centers_)
 
+    def _is_init_array(self) -> bool:
+        return not (isinstance(self.init, str) or callable(self.init))
+
+    def _check_init(self, n_features: int) -> Any:
+        """Return `init`, checked and copied if it is an array."""
+        if self._is_init_array():
+            return check_centroids(self.init, self.n_clusters, n_features)
+        return self.init
+
+    def _resolve_n_init(self, n_init_of_cheap_seeds: int) -> int:
+        """Return the number of seedings; called by `fit` itself, for the warning's place."""
+        is_array = self._is_init_array()
+        if self.n_init == "auto":
+            is_good = is_array or (isinstance(self.init, str) and self.init == "k-means++")
+            return _N_INIT_OF_GOOD_SEEDS if is_good else n_init_of_cheap_seeds
+        if is_array and self.n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=STACKLEVEL_OF_USER,
+            )
+            return 1
+        return int(self.n_init)
+
     def _problem(self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Problem:
         """Check new rows and describe them."""
-        points = check_points(X, self, reset=False)
+        points = check_points(X, self, reset=False, accept_sparse=self._accepts_sparse)
         weights = check_weights(sample_weight, points)
-        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         return problem
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._accepts_sparse
+        return tags
 
     def _distances(self, problem: Problem) -> npt.NDArray[Any]:
         distances = _lloyd.transform(problem, self.cluster_centers_)

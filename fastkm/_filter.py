@@ -61,14 +61,15 @@ class Pruning:
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
         self._n_directions = min(N_DIRECTIONS, d)
-        self._is_candidate = (algorithm == "elkan" and k > 1) or (
-            self._decides
-            and d >= LEAST_FEATURES
+        is_promising = (
+            d >= LEAST_FEATURES
             and k >= LEAST_CLUSTERS
             and n >= LEAST_ROWS
             and max_iter > LEAST_ROUNDS_LEFT
             and MOST_SHARE_OF_X * d >= N_DIRECTIONS + 4
         )
+        is_wanted = (algorithm == "elkan" and k > 1) or (self._decides and is_promising)
+        self._is_candidate = is_wanted and problem.can_be_sketched
         self._is_on = False
         self._n_dear_rounds = 0
 

@@ -91,8 +91,8 @@ def run(
                 reason = f"center shift {shift} within tolerance {tol}."
                 print(f"Converged at iteration {n_iter - 1}: {reason}")
             break
-    rounded = centroids.astype(centroid_dtype)
-    final = rounded.astype(np.float64)
+    rounded = centroids.astype(centroid_dtype, copy=False)
+    final = rounded.astype(np.float64, copy=False)
     if not (strict and np.array_equal(final, moved)):
         _assign(problem, engine, final, labels)
     else:
@@ -226,7 +226,8 @@ def _fill_empty(
 
     As in scikit-learn, the point leaves the mean of its old cluster but keeps its label until the
     next round. Where no point is off its centroid, or the old cluster is left without weight, the
-    centroid goes where the heaviest cluster's is.
+    centroid goes where the heaviest cluster's is. Means under weights round: points no farther off
+    than that are on their centroids, or equal rows would change places for ever.
     """
     empty = np.flatnonzero(weights == 0)
     if empty.size == 0:
@@ -236,7 +237,9 @@ def _fill_empty(
     row_weights = problem.sample_weight if problem.uniform_weight is None else None
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0
-    if sq_dists.max() > 0:
+    rounding = 0.0 if row_weights is None else problem.sq_rounding_of_means()
+    if sq_dists.max() > rounding:
+        problem.settle_farthest(engine, labels, sq_dists, empty.size)
         sums, n_left = {}, {}
         for cluster, row in zip(empty, _farthest(sq_dists, empty.size), strict=False):
             point = problem.rows([row])[0]

@@ -3,6 +3,8 @@
 All sums are in units of exact_scale squared, a power of two on which no choice of seeds depends.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,17 +28,16 @@ class Potential:
         self._closest = np.full(problem.n, np.inf)
         self._masks = np.zeros(problem.n, dtype=np.uint32)
         self._block_sums = np.empty(n_blocks)
-        self._seeders: dict[int, tuple[_core.Seeder, FloatArray]] = {}
+        self._seeders: dict[int, tuple[Any, FloatArray]] = {}
         self._proposed: list[npt.NDArray[np.intp]] = []
 
-    def _seeder(self, n_candidates: int) -> tuple[_core.Seeder, FloatArray]:
+    def _seeder(self, n_candidates: int) -> tuple[Any, FloatArray]:
         if n_candidates not in self._seeders:
             problem = self._problem
             gains = np.empty((len(self._block_sums), n_candidates))
-            seeder = _core.Seeder(
-                problem.points, problem.frame, self._weights, n_candidates, self._closest,
-                self._block_sums, self._masks, gains, problem.n_threads, problem.isa,
-            )  # fmt: skip
+            seeder = problem.seeder(
+                self._weights, n_candidates, self._closest, self._block_sums, self._masks, gains
+            )
             self._seeders[n_candidates] = seeder, gains
         return self._seeders[n_candidates]
 
@@ -44,6 +45,19 @@ class Potential:
         seeder, gains = self._seeder(len(rows))
         seeder.propose(self._problem.rows(rows))
         return np.asarray(np.add.reduce(gains, axis=0))
+
+    def _rough_gains(self, rows: npt.NDArray[np.intp]) -> FloatArray | None:
+        """Gains sooner, where the problem has them and their errors leave no doubt who is best."""
+        seeder, gains = self._seeder(len(rows))
+        if not self._problem.has_rough_gains:
+            return None
+        seeder.propose(self._problem.rows(rows), exactly=False)
+        rough = np.asarray(np.add.reduce(gains, axis=0))
+        # Beside the errors, the rounding of the sums and of the potentials they are taken from.
+        margins = np.array(seeder.errors()) + 1e-10 * self.total
+        best = int(np.argmax(rough))
+        is_surely_less = rough + margins < rough[best] - margins[best]
+        return rough if np.all(is_surely_less | (rows == rows[best])) else None
 
     def _accept(self, n_candidates: int, candidate: int) -> float:
         self._seeder(n_candidates)[0].accept(candidate)
@@ -62,6 +76,10 @@ class Potential:
         self._proposed = [
             np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups
         ]
+        if len(groups) == 1:
+            gains = self._rough_gains(self._proposed[0])
+            if gains is not None:
+                return self.total - gains
         return self.total - np.concatenate([self._gains(group) for group in self._proposed])
 
     def accept(self, candidate: int) -> float:

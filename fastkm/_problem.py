@@ -1,8 +1,10 @@
 """X in place and what every pass over it needs: its moments, its coordinates, its threads."""
 
+import copy
 import math
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,27 +84,51 @@ class Problem:
     dtype, its layout or `n_threads`.
     """
 
+    # What a Problem of another kind of rows replaces.
+    engine_class: Any = _core.Engine
+    seeder_class: Any = _core.Seeder
+    can_be_sketched = True  # whether its engine takes a filter
+    has_rough_gains = False  # whether its seeder can propose without the last bits
+
     def __init__(
         self,
-        X: npt.NDArray[np.generic],
+        X: Any,
         sample_weight: FloatArray | None = None,
         *,
         n_threads: int,
         isa: str | None = None,
     ) -> None:
-        self.X = X
-        self.points = _core.Points(X)
+        self.n_threads = n_threads
+        self.isa = _core.DEFAULT_ISA if isa is None else isa
+        self._hold(X, sample_weight)
+        self._describe()
+
+    def _hold(self, X: Any, sample_weight: FloatArray | None) -> None:
+        self._take(X)
         self.n, self.d = self.points.n, self.points.d
         self.sample_weight = sample_weight
-        self.n_threads = n_threads
         self._slices: dict[int, Slices] = {}
-        self.isa = _core.DEFAULT_ISA if isa is None else isa
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
         if sample_weight is not None:
             is_uniform = bool(np.all(sample_weight == sample_weight[0]))
             self.uniform_weight = float(sample_weight[0]) if is_uniform else None
-        self._describe()
+
+    def of_rows(
+        self, X: npt.NDArray[np.generic], sample_weight: FloatArray | None = None
+    ) -> "Problem":
+        """Return the problem of some of this one's rows, at most n of them, without a pass.
+
+        X holds them now or will when it is read. Moments and coordinates stay those of all rows.
+        """
+        problem = copy.copy(self)
+        problem._hold(X, sample_weight)
+        return problem
+
+    def _take(self, X: Any) -> None:
+        self.X = X
+        self.points: Any = _core.Points(X)
+        self._row_values = float(self.points.d)  # values of a row that a pass reads, on average
 
     def rows(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the rows as a new float64 array of shape (len(indices), d)."""
@@ -113,16 +139,15 @@ class Problem:
         n, d = self.n, self.d
         # Near the data, so that the sums of squares do not cancel.
         with np.errstate(over="ignore", invalid="ignore"):
-            origin = np.mean(self.rows(range(0, n, -(-n // SAMPLE_ROWS))), axis=0)
+            origin = self._sample_mean(range(0, n, -(-n // SAMPLE_ROWS)))
         origin[~np.isfinite(origin)] = 0.0
         n_segments = max(1, min(MAX_SEGMENTS, -(-n // SEGMENT_ROWS), SEGMENT_VALUES // d))
         moments = np.empty((n_segments, 4, d))
-        for start, stop in Slices(n_segments, 1, 8.0 * d * n / n_segments):
-            _core.describe(self.points, origin, moments, start, stop, self.n_threads, self.isa)
+        self._describe_segments(origin, moments)
         # A sum of finite values may overflow; only then do the values themselves have to be asked.
         is_finite = np.isfinite(moments[:, 0]).all(axis=1)
         self.is_finite = all(
-            np.isfinite(self.X[n * s // n_segments : n * (s + 1) // n_segments]).all()
+            self._is_finite_between(n * s // n_segments, n * (s + 1) // n_segments)
             for s in np.flatnonzero(~is_finite)
         )
         if not self.is_finite:
@@ -140,6 +165,17 @@ class Problem:
         self.variance = np.maximum(self.variance, 0.0)
         self.mean[low == high] = low[low == high]
         self._choose_coordinates(low, high)
+
+    def _sample_mean(self, rows: range) -> FloatArray:
+        return np.asarray(np.mean(self.rows(rows), axis=0))
+
+    def _describe_segments(self, origin: FloatArray, moments: FloatArray) -> None:
+        n_segments = len(moments)
+        for start, stop in Slices(n_segments, 1, 8.0 * self.d * self.n / n_segments):
+            _core.describe(self.points, origin, moments, start, stop, self.n_threads, self.isa)
+
+    def _is_finite_between(self, start: int, stop: int) -> bool:
+        return bool(np.isfinite(self.X[start:stop]).all())
 
     def _choose_coordinates(self, low: FloatArray, high: FloatArray) -> None:
         """Centre and scale for float32, and set the grids on which sums are exact."""
@@ -169,14 +205,23 @@ class Problem:
         self.sum_scale = np.ldexp(1.0, np.minimum(n_bits - largest, 1023))
         self.low_scale = math.ldexp(1.0, n_bits)
 
-    def engine(self, k: int) -> _core.Engine:
+    def engine(self, k: int) -> Any:
         """Make the engine that labels the points under k centroids."""
-        return _core.Engine(self.points, self.frame, k, self.n_threads, self.isa)
+        return self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
+
+    def seeder(self, *arrays: Any) -> Any:
+        """Make the seeder over the arrays of `Potential`."""
+        return self.seeder_class(self.points, self.frame, *arrays, self.n_threads, self.isa)
+
+    def settle_farthest(
+        self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int
+    ) -> None:
+        """Make the order of the n_rows largest distances final; here it is."""
 
     def slices(self, k: int) -> Slices:
         """Return slices of rows for a pass over k centroids, with the pace learnt so far."""
         if k not in self._slices:
-            self._slices[k] = Slices(self.n, _core.BLOCK_ROWS, float(k * self.d))
+            self._slices[k] = Slices(self.n, _core.BLOCK_ROWS, k * self._row_values)
         return self._slices[k]
 
     def own_sq_dists(self, engine: _core.Engine, labels: LabelArray) -> FloatArray:
@@ -185,6 +230,14 @@ class Problem:
         for start, stop in self.slices(4):
             engine.own_sq_dists(labels, sq_dists, start, stop)
         return sq_dists
+
+    def sq_rounding_of_means(self) -> float:
+        """Bound a weighted mean's squared distance to the exact one, in exact_scale squared.
+
+        Of n additions each rounds a sum of values within the reach of the data, 1 / scale.
+        """
+        rounding = (self.n + 4) * 2.0**-52 / self.scale * self.exact_scale
+        return float(self.d * rounding**2)
 
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn import config_context
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -16,21 +17,20 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from . import _core
+
 # What scikit-learn's k-means converts to, and so what its messages speak of.
 _SKLEARN_DTYPES = [np.float64, np.float32]
 
 
 def check_points(
-    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True
-) -> npt.NDArray[Any]:
+    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True, accept_sparse: bool = True
+) -> Any:
     """Return X as an array that the core reads as it stands.
-
-    NaN and infinity are not looked for: the core sees every value while it describes X, and
-    `check_is_finite` then raises.
 
     Parameters
     ----------
-    X : array-like of shape (n, d)
+    X : array-like or sparse matrix of shape (n, d)
         An ndarray of a real number type of at most 8 bytes in native byte order is taken as it is,
         in any memory order, read-only or memory-mapped. All else (lists, data frames, object
         arrays, other byte orders) is converted once, as scikit-learn's k-means does: to float64,
@@ -40,11 +40,14 @@ def check_points(
         (`reset`) or compared.
     reset : bool
         Whether this is a fit.
+    accept_sparse : bool
+        Whether sparse rows are taken at all.
 
     Returns
     -------
-    points : ndarray of shape (n, d)
-        `X` itself or a view of it where no conversion is needed; n and d are at least 1.
+    points : ndarray, csr_matrix or csr_array of shape (n, d)
+        `X` itself or a view of it where no conversion is needed; n and d are at least 1. Sparse
+        rows are float32 or float64, their columns ascending without duplicates.
 
     Notes
     -----
@@ -54,18 +57,49 @@ def check_points(
     Raises
     ------
     TypeError
-        If X is sparse.
+        If X is sparse and sparse rows are not taken.
     ValueError
         If X is not 2-D, empty, complex, not numeric, or has another number of features than the
         fit had.
     """
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
+    formats = "csr" if accept_sparse else False
+    options = {"accept_sparse": formats, "dtype": dtype, "ensure_all_finite": False}
     if estimator is None:
-        points = check_array(X, dtype=dtype, ensure_all_finite=False, input_name="X")
+        points = check_array(X, input_name="X", **options)
     else:
-        points = validate_data(estimator, X, reset=reset, dtype=dtype, ensure_all_finite=False)
+        points = validate_data(estimator, X, reset=reset, **options)
     # Fields of packed records are not aligned to their type; C may not read them in place.
-    return np.require(points, requirements="A")
+    return _canonical(points) if issparse(points) else np.require(points, requirements="A")
+
+
+def _canonical(points: Any) -> Any:
+    """Return the CSR rows with columns that ascend, each at most once: a copy only if need be."""
+    arrays = [np.require(a, requirements=["C", "A"]) for a in (points.data, points.indices)]
+    starts = np.ascontiguousarray(points.indptr, dtype=np.int64)
+    try:
+        _core.SparsePoints(arrays[0], arrays[1], starts, points.shape[1])
+    except _core.UnsortedError:
+        rows = type(points)((*arrays, points.indptr), shape=points.shape, copy=True)
+        rows.sum_duplicates()
+        return rows
+    if arrays[0] is points.data and arrays[1] is points.indices:
+        return points
+    return type(points)((*arrays, points.indptr), shape=points.shape, copy=False)
+
+
+def read_only_view(points: Any) -> Any:
+    """Return the rows, dense or CSR, over the same memory but not to be written to."""
+    if issparse(points):
+        arrays = [_read_only(a) for a in (points.data, points.indices, points.indptr)]
+        return type(points)(tuple(arrays), shape=points.shape, copy=False)
+    return _read_only(points)
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    locked = array.view()
+    locked.flags.writeable = False
+    return locked
 
 
 def _is_taken_as_it_is(X: Any) -> bool:
@@ -83,7 +117,13 @@ def check_is_finite(is_finite: bool, points: npt.NDArray[Any], estimator: Any = 
     if is_finite:
         return
     with config_context(assume_finite=False):
-        check_array(points, dtype=_SKLEARN_DTYPES, estimator=estimator, input_name="X")
+        check_array(
+            points,
+            accept_sparse="csr",
+            dtype=_SKLEARN_DTYPES,
+            estimator=estimator,
+            input_name="X",
+        )
 
 
 def check_weights(

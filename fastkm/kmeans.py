@@ -13,12 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._estimator import CentroidEstimator
-from ._problem import Problem
+from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
 from ._restarts import run_restarts
+from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
 from ._validation import (
-    check_centroids,
     check_is_finite,
     check_n_samples,
     check_points,
@@ -26,12 +25,8 @@ from ._validation import (
 )
 from .seeding import make_seed
 
-# scikit-learn's numbers of runs under n_init="auto".
+# scikit-learn's number of runs under n_init="auto" from random rows or a callable.
 _N_INIT_OF_CHEAP_SEEDS = 10
-_N_INIT_OF_GOOD_SEEDS = 1
-
-# From a helper of `fit` to the line that called `fit`: the helper, fit, the wrapper of fit.
-_STACKLEVEL_OF_USER = 4
 
 
 class KMeans(CentroidEstimator):
@@ -163,7 +158,7 @@ class KMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             The rows to cluster; read in place and left as it is.
         y : ignored
             For scikit-learn's pipelines.
@@ -180,8 +175,6 @@ class KMeans(CentroidEstimator):
         ------
         ValueError
             If X, the weights or a parameter are not what they must be, before any work.
-        TypeError
-            If X is sparse.
 
         Warns
         -----
@@ -191,16 +184,14 @@ class KMeans(CentroidEstimator):
             If several runs from one array are asked for, or "elkan" for one cluster.
         """
         points = check_points(X, self)
-        check_n_samples(len(points), self.n_clusters)
+        check_n_samples(points.shape[0], self.n_clusters)
         weights = check_weights(sample_weight, points)
-        init = self.init
-        if not (isinstance(init, str) or callable(init)):
-            init = check_centroids(init, self.n_clusters, points.shape[1])
-        n_init = self._resolve_n_init()
+        init = self._check_init(points.shape[1])
+        n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
         self._warn_if_elkan_for_one()
         random_state = check_random_state(self.random_state)
 
-        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         best = run_restarts(
             problem,
@@ -221,27 +212,12 @@ class KMeans(CentroidEstimator):
         self.n_iter_ = best.n_iter
         return self
 
-    def _resolve_n_init(self) -> int:
-        is_array = not (isinstance(self.init, str) or callable(self.init))
-        if self.n_init == "auto":
-            is_good = is_array or (isinstance(self.init, str) and self.init == "k-means++")
-            return _N_INIT_OF_GOOD_SEEDS if is_good else _N_INIT_OF_CHEAP_SEEDS
-        if is_array and self.n_init != 1:
-            warnings.warn(
-                "Explicit initial center position passed: performing only one init in "
-                f"{type(self).__name__} instead of n_init={self.n_init}.",
-                RuntimeWarning,
-                stacklevel=_STACKLEVEL_OF_USER,
-            )
-            return 1
-        return int(self.n_init)
-
     def _warn_if_elkan_for_one(self) -> None:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
-                stacklevel=_STACKLEVEL_OF_USER,
+                stacklevel=STACKLEVEL_OF_USER,
             )
 
     def _warn_if_fewer_clusters(self, labels: npt.NDArray[np.int32]) -> None:
@@ -251,7 +227,7 @@ class KMeans(CentroidEstimator):
                 f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
-                stacklevel=_STACKLEVEL_OF_USER,
+                stacklevel=STACKLEVEL_OF_USER,
             )
 
 

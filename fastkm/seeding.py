@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array
 
 from ._potential import Potential
 from ._problem import Problem
+from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
 from ._validation import (
     check_centroids,
@@ -21,6 +22,7 @@ from ._validation import (
     check_n_samples,
     check_points,
     check_weights,
+    read_only_view,
 )
 
 
@@ -50,7 +52,7 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : array-like of shape (n, d)
+    X : array-like or sparse matrix of shape (n, d)
         The rows to choose from; read in place, as `KMeans` reads it.
     n_clusters : int
         Number of seeds.
@@ -79,8 +81,6 @@ def kmeans_plusplus(
     ------
     ValueError
         If X has fewer rows than `n_clusters`, or any argument is not what it must be.
-    TypeError
-        If X is sparse.
 
     Notes
     -----
@@ -107,18 +107,18 @@ def kmeans_plusplus(
     """
     points = check_points(X)
     weights = check_weights(sample_weight, points)
-    check_n_samples(len(points), n_clusters)
+    check_n_samples(points.shape[0], n_clusters)
     if x_squared_norms is not None:
         norms = check_array(x_squared_norms, dtype=np.float64, ensure_2d=False)
-        if len(norms) != len(points):
+        if len(norms) != points.shape[0]:
             raise ValueError(
                 f"The length of x_squared_norms {len(norms)} should "
-                f"be equal to the length of n_samples {len(points)}."
+                f"be equal to the length of n_samples {points.shape[0]}."
             )
-    problem = Problem(points, weights, n_threads=effective_n_threads(n_threads))
+    problem = make_problem(points, weights, n_threads=effective_n_threads(n_threads))
     check_is_finite(problem.is_finite, points)
     rows = pick_plusplus_rows(problem, n_clusters, check_random_state(random_state), n_local_trials)
-    return points[rows], rows
+    return problem.rows(rows).astype(points.dtype), rows
 
 
 def make_seed(
@@ -150,10 +150,9 @@ def make_seed(
     """
     if isinstance(init, str):
         pick = {"k-means++": pick_plusplus_rows, "random": pick_random_rows}[init]
-        return lambda: points[pick(problem, n_clusters, random_state)].astype(np.float64)
+        return lambda: problem.rows(pick(problem, n_clusters, random_state))
     if callable(init):
-        locked = points.view()
-        locked.flags.writeable = False
+        locked = read_only_view(points)
         return lambda: check_centroids(
             init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
         )

@@ -146,6 +146,12 @@ def test_an_import_error_with_the_extension_in_place_is_told_as_it_is():
 
 
 def test_public_names_are_there():
-    assert fastkm.__all__ == ["KMeans", "k_means", "kmeans_plusplus", "__version__"]
+    assert fastkm.__all__ == [
+        "KMeans",
+        "MiniBatchKMeans",
+        "k_means",
+        "kmeans_plusplus",
+        "__version__",
+    ]
     for name in fastkm.__all__:
         assert hasattr(fastkm, name)

@@ -30,7 +30,7 @@ def _load_benchmarks():
 
 
 _load_benchmarks()
-from benchmarks import figures, measure, reference, report, workloads  # noqa: E402
+from benchmarks import figures, measure, reference, report, sparse, workloads  # noqa: E402
 from benchmarks.peers import PEERS, Peer, Result, environment  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
 
@@ -335,3 +335,17 @@ def test_command_line_refuses_what_it_cannot_do():
     )
     assert done.returncode == 2
     assert "no 'z9'; there are d10, a64" in done.stderr
+
+
+def test_sparse_benchmark_measures_a_matrix_as_it_says(tmp_path, capsys):
+    X = sparse.newsgroups_like(2000, 3000, 0.005)
+    assert 0.003 < X.nnz / (2000 * 3000) < 0.008  # about as asked
+    assert X.has_canonical_format
+    np.testing.assert_allclose(X.multiply(X).sum(axis=1), 1)
+    record = tmp_path / "sparse.json"
+    sizes = ["--rows", "500", "--columns", "400", "--turns", "1"]
+    assert sparse.main([*sizes, "--json", str(record)]) == 0
+    results = json.loads(record.read_text())["results"]
+    assert set(results) == set(sparse.MEASURES)
+    assert all(result["fastkm"] > 0 for result in results.values())
+    assert "times as fast" in capsys.readouterr().out

@@ -37,6 +37,9 @@ def test_every_parameter_is_documented(name):
     "name", ["fit", "fit_predict", "fit_transform", "predict", "transform", "score"]
 )
 def test_methods_have_docstrings_of_their_own(name):
-    doc = inspect.getdoc(getattr(fastkm.KMeans, name))
+    for estimator in (fastkm.KMeans, fastkm.MiniBatchKMeans):
+        doc = inspect.getdoc(getattr(estimator, name))
+        assert "Parameters\n----------" in doc
+        assert "Returns\n-------" in doc
+    doc = inspect.getdoc(fastkm.MiniBatchKMeans.partial_fit)
     assert "Parameters\n----------" in doc
-    assert "Returns\n-------" in doc

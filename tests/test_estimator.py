@@ -14,47 +14,64 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastkm import KMeans
+from fastkm import KMeans, MiniBatchKMeans
 
 
 def _declared_failures(estimator):
-    # scikit-learn declares the same for its own KMeans: rows repeated and rows weighted use the
-    # random draws of the seeding differently.
+    # scikit-learn declares the same for its own KMeans and MiniBatchKMeans: rows repeated and rows
+    # weighted use the random draws of the seeding differently.
+    reason = "sample_weight is not equivalent to removing/repeating samples."
     return {
-        "check_sample_weight_equivalence_on_dense_data": (
-            "sample_weight is not equivalent to removing/repeating samples."
-        )
+        "check_sample_weight_equivalence_on_dense_data": reason,
+        "check_sample_weight_equivalence_on_sparse_data": reason,
     }
 
 
 @parametrize_with_checks(
-    [KMeans(n_init=2, n_clusters=2, max_iter=5)], expected_failed_checks=_declared_failures
+    [
+        KMeans(n_init=2, n_clusters=2, max_iter=5),
+        MiniBatchKMeans(n_init=2, n_clusters=2, max_iter=5, batch_size=10),
+    ],
+    expected_failed_checks=_declared_failures,
 )
 def test_estimator_contract(estimator, check):
     check(estimator)
 
 
-def test_parameters_are_scikit_learns_and_n_threads():
-    ours = inspect.signature(KMeans).parameters
-    theirs = inspect.signature(sklearn.cluster.KMeans).parameters
+PAIRS = [(KMeans, sklearn.cluster.KMeans), (MiniBatchKMeans, sklearn.cluster.MiniBatchKMeans)]
+each_pair = pytest.mark.parametrize(
+    ("our_class", "their_class"), PAIRS, ids=[pair[0].__name__ for pair in PAIRS]
+)
+
+
+@each_pair
+def test_parameters_are_scikit_learns_and_n_threads(our_class, their_class):
+    ours = inspect.signature(our_class).parameters
+    theirs = inspect.signature(their_class).parameters
     assert list(ours) == [*theirs, "n_threads"]
     assert [p.kind for p in ours.values()][: len(theirs)] == [p.kind for p in theirs.values()]
     differing = [name for name in theirs if ours[name].default != theirs[name].default]
-    assert differing == ["algorithm"]  # "auto" here
+    # "auto" here
+    assert differing == (["algorithm"] if our_class is KMeans else [])
 
 
+@each_pair
 @pytest.mark.parametrize(
-    "method", ["fit", "fit_predict", "fit_transform", "predict", "transform", "score"]
+    "method",
+    ["fit", "fit_predict", "fit_transform", "partial_fit", "predict", "transform", "score"],
 )
-def test_methods_take_scikit_learns_arguments(method):
-    ours = inspect.signature(getattr(KMeans, method)).parameters
-    theirs = inspect.signature(getattr(sklearn.cluster.KMeans, method)).parameters
-    assert list(ours) == list(theirs)
+def test_methods_take_scikit_learns_arguments(our_class, their_class, method):
+    assert hasattr(our_class, method) == hasattr(their_class, method)
+    if hasattr(our_class, method):
+        ours = inspect.signature(getattr(our_class, method)).parameters
+        theirs = inspect.signature(getattr(their_class, method)).parameters
+        assert list(ours) == list(theirs)
 
 
-def test_fitted_attributes_are_scikit_learns(blobs):
-    ours = KMeans(3, random_state=0).fit(blobs)
-    theirs = sklearn.cluster.KMeans(3, random_state=0).fit(blobs)
+@each_pair
+def test_fitted_attributes_are_scikit_learns(blobs, our_class, their_class):
+    ours = our_class(3, random_state=0).fit(blobs)
+    theirs = their_class(3, random_state=0).fit(blobs)
 
     def public(estimator):
         return {name for name in vars(estimator) if name.endswith("_")}
@@ -62,12 +79,29 @@ def test_fitted_attributes_are_scikit_learns(blobs):
     assert public(ours) == public(theirs)
 
 
-def test_tags_say_what_scikit_learns_say_but_sparse():
-    ours, theirs = KMeans().__sklearn_tags__(), sklearn.cluster.KMeans().__sklearn_tags__()
+@each_pair
+def test_tags_say_what_scikit_learns_say(our_class, their_class):
+    ours, theirs = our_class().__sklearn_tags__(), their_class().__sklearn_tags__()
     assert theirs.input_tags.sparse
-    theirs.input_tags.sparse = False
+    theirs.input_tags.sparse = our_class is KMeans
     assert ours == theirs
-    assert is_clusterer(KMeans())
+    assert is_clusterer(our_class())
+
+
+def test_mini_batches_pickled_half_way_go_on_alike(blobs):
+    kmeans = MiniBatchKMeans(4, random_state=0).partial_fit(blobs[:300])
+    copy = pickle.loads(pickle.dumps(kmeans))
+    copy.partial_fit(blobs[300:])
+    kmeans.partial_fit(blobs[300:])
+    assert np.array_equal(copy.cluster_centers_, kmeans.cluster_centers_)
+    assert not hasattr(clone(copy), "n_steps_")
+
+
+def test_sample_weight_is_routed_to_partial_fit():
+    with config_context(enable_metadata_routing=True):
+        kmeans = MiniBatchKMeans().set_partial_fit_request(sample_weight=True)
+        requests = kmeans.get_metadata_routing().partial_fit.requests
+    assert requests == {"sample_weight": True}
 
 
 def test_clone_and_params(blobs):

@@ -242,3 +242,16 @@ def test_assign_inertia_and_transform(exponent, rng):
         np.testing.assert_allclose(inertia, reference.inertia(X, labels, scaled), rtol=1e-13)
     else:  # squares of 2^700 are no numbers
         assert inertia == (0 if exponent < 0 else np.inf)
+
+
+def test_weighted_rows_fewer_than_clusters_settle():
+    # Means of equal rows under weights are an ulp off, which is no reason to move anything.
+    X = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0]], dtype=np.float64)
+    weights = np.array([0.3, 0.3, 2, 2, 1])
+    init = np.array([[1, 1, 1], [1, 1, 0], [0, 1, 0], [1, 1, 1], [1, 1, 1]], dtype=np.float64)
+    problem = Problem(X, weights, n_threads=1)
+    result = _lloyd.run(problem, init, max_iter=1000, tol=0.0)
+    assert result.n_iter < 10
+    assert result.inertia < 1e-28
+    assert len(set(result.labels)) == 4
+    assert result.labels[0] == result.labels[2]

@@ -9,7 +9,7 @@ from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
 import fastkm.kmeans
-from fastkm import KMeans, k_means, kmeans_plusplus
+from fastkm import KMeans, kmeans_plusplus
 from fastkm._validation import check_centroids, check_points, check_weights
 
 GOOD = np.arange(24.0).reshape(8, 3) ** 2
@@ -225,19 +225,6 @@ def test_number_as_weight_weighs_every_row(outcome):
 @pytest.mark.parametrize("ones", [None, 1, np.ones(8), [1] * 8, np.ones(8, dtype=np.float32)])
 def test_weights_of_one_are_no_weights(ones):
     assert check_weights(ones, GOOD) is None
-
-
-def test_sparse_input_is_refused_in_scikit_learns_words():
-    words = "Sparse data was passed for X, but dense data is required"
-    for container in (scipy.sparse.csr_array, scipy.sparse.csr_matrix, scipy.sparse.coo_array):
-        X = container(GOOD)
-        for call in (KMeans(2).fit, KMeans(2).fit(GOOD).predict):
-            with pytest.raises(TypeError, match=words):
-                call(X)
-        with pytest.raises(TypeError, match=words):
-            k_means(X, 2)
-        with pytest.raises(TypeError, match=words):
-            kmeans_plusplus(X, 2)
 
 
 @pytest.mark.parametrize("case", BAD_X)

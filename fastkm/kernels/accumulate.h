@@ -86,12 +86,14 @@ static FASTKM_INLINE double mean_of(int64_t high, int64_t low, double count, dou
     return quotient + (fma(-quotient, count, total) + tail) / count;
 }
 
-static void means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
-                  double* centroids) {
+/* Each of a centroid's rows has left offset_per_row in its sums. */
+static FASTKM_INLINE void means_above(const fastkm_sums* sums, int64_t d, int64_t j_begin,
+                                      int64_t j_end, const uint64_t offset_per_row,
+                                      double* centroids) {
     const double low_unit = 1 / sums->low_scale;
     for (int64_t j = j_begin; j < j_end; j++) {
         const int64_t count = sums->counts[j];
-        const uint64_t offset = (uint64_t)count * bits_of(FASTKM_ROUNDING_OFFSET);
+        const uint64_t offset = (uint64_t)count * offset_per_row;
         if (count <= 0) continue;
         for (int64_t f = 0; f < d; f++) {
             const int64_t high = as_signed(sums->sums[j * d + f] - offset);
@@ -99,6 +101,11 @@ static void means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j
             centroids[j * d + f] = mean_of(high, low, (double)count, low_unit) / sums->scale[f];
         }
     }
+}
+
+static void means(const fastkm_sums* sums, int64_t d, int64_t j_begin, int64_t j_end,
+                  double* centroids) {
+    means_above(sums, d, j_begin, j_end, bits_of(FASTKM_ROUNDING_OFFSET), centroids);
 }
 
 /* Sums under weights, in float64. These round, so their order is fixed: one thread owns a centroid

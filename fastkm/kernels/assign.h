@@ -8,8 +8,6 @@ typedef struct {
     int64_t lines_per_tile;
 } lines_ahead;
 
-#define LINE_BYTES 64
-
 /* The rows after i's panel, spread evenly over the tiles of the panel at hand. */
 static lines_ahead lines_of_next_panel(const fastkm_points* points, int64_t i, int64_t k) {
     const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;

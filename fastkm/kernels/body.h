@@ -9,6 +9,10 @@
 #include "accumulate.h"
 #include "describe.h"
 #include "propose.h"
+#include "sparse.h"
+#include "sparse_sums.h"
+#include "sparse_propose.h"
+#include "batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_(isa)
@@ -31,4 +35,22 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .propose = propose,
     .accept = accept,
     .describe = describe,
+    .sparse =
+        {
+            .norms = sparse_norms,
+            .pack = sparse_pack,
+            .pack_norm = sparse_pack_norm,
+            .assign = sparse_assign,
+            .accumulate = sparse_accumulate,
+            .means = sparse_means,
+            .accumulate_weighted = sparse_accumulate_weighted,
+            .own_sq_dists = sparse_own_sq_dists,
+            .own_sq_dist = sparse_own_sq_dist,
+            .sq_dists = sparse_sq_dists,
+            .propose = sparse_propose,
+            .accept = sparse_accept,
+            .describe = sparse_describe,
+        },
+    .gather = gather,
+    .learn = learn,
 };

@@ -128,3 +128,20 @@ fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, in
     scratch.lists = (fastkm_candidate_list*)((char*)scratch.dists + aligned(dists_bytes(k)));
     return scratch;
 }
+
+int fastkm_sparse_check(const fastkm_sparse* rows, int64_t n_entries) {
+    int is_sorted = 1;
+    if (rows->starts[0] < 0 || rows->starts[rows->n] > n_entries) return 2;
+    for (int64_t i = 0; i < rows->n; i++) {
+        int64_t last = -1;
+        if (rows->starts[i + 1] < rows->starts[i] || rows->starts[i + 1] > n_entries) return 2;
+        for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++) {
+            const int64_t f = rows->is_wide ? ((const int64_t*)rows->columns)[p]
+                                            : ((const int32_t*)rows->columns)[p];
+            if (f < 0 || f >= rows->d) return 2;
+            is_sorted &= f > last;
+            last = f;
+        }
+    }
+    return is_sorted ? 0 : 1;
+}

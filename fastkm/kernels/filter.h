@@ -186,12 +186,6 @@ static void label_by_force(const filter_pass* pass, int64_t i, int64_t n_rows, i
     pass->work->n_forced_rows += n_rows;
 }
 
-static void prefetch_row(const fastkm_points* points, int64_t i) {
-    const char* row = points->base + i * points->row_stride;
-    for (int64_t offset = 0; offset < points->d * points->col_stride; offset += LINE_BYTES)
-        prefetch(row + offset);
-}
-
 /* Labels the rows of a panel from their lists. Rows with few candidates are settled at once; the
  * others together, by force if that is cheaper. */
 static void settle_lists(const filter_pass* pass, int64_t i, int64_t n_rows, const int32_t* own,

@@ -155,6 +155,22 @@ typedef struct {
     double* max;
 } fastkm_moments;
 
+/* What mini-batch k-means learns from one batch. Rows are listed by label; those of label j are
+ * rows[begins[j]] to rows[begins[j + 1] - 1]. */
+typedef struct {
+    const double* centroids; /* (k, d) as they were */
+    const double* counts;    /* (k,) weight of the rows that each has learnt from */
+    const double* weights;   /* (n,) of the batch's rows, or NULL: each 1 */
+    const int64_t* rows;     /* (n,) */
+    const int64_t* begins;   /* (k + 1,) */
+    double exact_scale;      /* as in the frame */
+    double* moved;           /* (k, d) as they are now */
+    double* moved_counts;    /* (k,) */
+    double* sq_dists; /* (n,) of the rows to the centroids as they were, times exact_scale^2 */
+} fastkm_lesson;
+
+#include "sparse_kernels.h"
+
 typedef struct {
     const char* isa;
     int32_t panel_rows; /* points per panel: vectors per tile x lanes */
@@ -263,6 +279,21 @@ typedef struct {
                      int64_t i_begin, int64_t i_end, /* IN    */
                      fastkm_scratch* scratch,        /* OUT   */
                      const fastkm_moments* moments); /* OUT   */
+
+    /* Copy rows, in their dtype, one behind the other. */
+    void (*gather)(const fastkm_points* points, /* IN */
+                   const int64_t* rows,         /* IN (n_rows,) */
+                   int64_t n_rows,              /* IN */
+                   char* out);                  /* OUT (n_rows, d) */
+
+    /* Centroids [j_begin, j_end) learn from their rows of a batch: entries j of moved and
+     * moved_counts, and sq_dists of those rows. */
+    void (*learn)(const fastkm_points* points,    /* IN  */
+                  const fastkm_lesson* lesson,    /* OUT */
+                  int64_t j_begin, int64_t j_end, /* IN  */
+                  fastkm_scratch* scratch);       /* OUT */
+
+    fastkm_sparse_kernels sparse; /* for CSR rows */
 } fastkm_kernels;
 
 /* The implementations built in, slowest first; NULL past the end. */

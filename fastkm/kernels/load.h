@@ -68,6 +68,34 @@ static void load_row(const fastkm_points* points, /* IN       */
 #undef LOAD_CASE
 }
 
+#define LINE_BYTES 64
+
+static int64_t item_size(int32_t dtype) {
+    switch (dtype) {
+    case FASTKM_I8:
+    case FASTKM_U8:
+        return 1;
+    case FASTKM_F16:
+    case FASTKM_I16:
+    case FASTKM_U16:
+        return 2;
+    case FASTKM_F32:
+    case FASTKM_I32:
+    case FASTKM_U32:
+        return 4;
+    default:
+        return 8;
+    }
+}
+
+/* Asks memory for a dense row that is read soon. */
+static void prefetch_row(const fastkm_points* points, int64_t i) {
+    const char* row = points->base + i * points->row_stride;
+    if (points->col_stride != item_size(points->dtype)) return;
+    for (int64_t byte = 0; byte < points->d * points->col_stride; byte += LINE_BYTES)
+        prefetch(row + byte);
+}
+
 #define PANEL_ROWS (LANES * TILE_VECTORS)
 #define CENTRE_COLUMNS 64
 

@@ -1,0 +1,87 @@
+"""CSR rows in place: a Problem whose passes take time in proportion to the entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import issparse
+
+from . import _core
+from ._problem import FloatArray, LabelArray, Problem, Slices
+
+
+def make_problem(
+    X: Any,
+    sample_weight: FloatArray | None = None,
+    *,
+    n_threads: int,
+    isa: str | None = None,
+) -> Problem:
+    """Describe X, an ndarray as `Problem` takes it or CSR rows as `SparseProblem` does."""
+    kind = SparseProblem if issparse(X) else Problem
+    return kind(X, sample_weight, n_threads=n_threads, isa=isa)
+
+
+class SparseProblem(Problem):
+    """CSR rows where the user keeps them, described once.
+
+    Parameters
+    ----------
+    X : csr_matrix or csr_array of shape (n, d), float32 or float64, columns int32 or int64
+        Each row's columns ascending, without duplicates; never copied or written.
+    sample_weight, n_threads, isa
+        As `Problem` takes them.
+
+    Notes
+    -----
+    O(entries + d) time and O(n + d) memory. Seeds, labels and the sums of unweighted rows have the
+    bits that `Problem` gets from the same rows stored densely. Rows are not centred.
+    """
+
+    engine_class: Any = _core.SparseEngine
+    seeder_class: Any = _core.SparseSeeder
+    can_be_sketched = False
+    has_rough_gains = True
+
+    def _take(self, X: Any) -> None:
+        self.X = X
+        starts = np.ascontiguousarray(X.indptr, dtype=np.int64)
+        self.points = _core.SparsePoints(X.data, X.indices, starts, X.shape[1])
+        self._row_values = max(1.0, self.points.n_entries / self.points.n)
+
+    def rows(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the rows as a new float64 array of shape (len(indices), d)."""
+        return np.ascontiguousarray(self.X[np.asarray(indices)].toarray(), dtype=np.float64)
+
+    def _sample_mean(self, rows: range) -> FloatArray:
+        mean = self.X[np.asarray(rows)].mean(axis=0, dtype=np.float64)
+        return np.array(mean, dtype=np.float64).ravel()
+
+    def _describe_segments(self, origin: FloatArray, moments: FloatArray) -> None:
+        n_segments = len(moments)
+        row_work = 8.0 * (self.d + self._row_values * self.n / n_segments)
+        for start, stop in Slices(n_segments, 1, row_work):
+            _core.describe_sparse(
+                self.points, origin, moments, start, stop, self.n_threads, self.isa
+            )
+
+    def _is_finite_between(self, start: int, stop: int) -> bool:
+        begin, end = self.X.indptr[start], self.X.indptr[stop]
+        return bool(np.isfinite(self.X.data[begin:end]).all())
+
+    def _choose_coordinates(self, low: FloatArray, high: FloatArray) -> None:
+        super()._choose_coordinates(low, high)
+        if self.uniform_weight is None:
+            self.shift = np.zeros(self.d)  # weighted sums of entries alone
+
+    def settle_farthest(
+        self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int
+    ) -> None:
+        """Give dense bits to the n_rows largest distances and all that might be among them."""
+        n_rows = min(n_rows, len(sq_dists))
+        least = np.partition(sq_dists, -n_rows)[-n_rows]
+        # Distances of CSR rows are right to 1e-11 or better, dense ones to d 2^-53.
+        near = np.flatnonzero((sq_dists >= least * (1 - 1e-7)) & (sq_dists >= 0))
+        engine.own_sq_dists_as_dense(labels, near.astype(np.int64), sq_dists)
