@@ -170,6 +170,30 @@ def test_rows_near_the_midplane_are_right(isa, d):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("d", [3, 9])
+def test_products_that_vanish_in_float32_leave_labels_right(isa, d, rng):
+    # Two rows set the scale; beside them squares and products are at the edge of the denormals.
+    for exponent in range(58, 78):
+        X = np.ldexp(rng.normal(size=(60, d)), -exponent)
+        X[0], X[1] = 1, -1
+        centroids = np.ldexp(rng.normal(size=(9, d)), -exponent)
+        expected = reference.assign(X, centroids)
+        assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("d", [3, 9])
+def test_ties_of_float64_are_ties_where_float32_sees_none(isa, d, rng):
+    # x - c rounds to x in float64, so all distances are equal; centred products tell signs apart.
+    half = rng.uniform(0.5, 1, size=(40, d)) * rng.choice([-1, 1], size=(40, d))
+    X = np.concatenate([half, -half])
+    centroids = np.array([[1e-18], [-1e-18], [0]]) * np.ones(d)
+    assert (reference.assign(X, centroids) == 0).all()
+    assert (core_tools.assign(X, centroids, isa) == 0).all()
+    assert (core_tools.assign(X, centroids, isa, recheck=False) != 0).any()
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("far", [1e3, 1e12, 1e30, 1e300])
 def test_one_far_centroid_leaves_labels_right(isa, far, rng):
     X = rng.normal(size=(200, 9)).astype("f4")

@@ -135,7 +135,7 @@ def test_more_than_memory_holds_is_a_memory_error(parts):
     with pytest.raises(MemoryError):
         _core.Centroids(2**31 - 1, 2**40)
     with pytest.raises(MemoryError):
-        _core.Sums(2**40, problem.sum_scale, problem.low_scale, 1)
+        _core.Sums(2**58, problem.sum_scale, problem.low_scale, 1)
 
 
 @pytest.mark.parametrize("n_threads", [0, -1])
@@ -170,7 +170,7 @@ def test_a_frame_must_fit_the_points(parts):
 
 @pytest.mark.parametrize(
     ("origin", "shape", "start", "stop"),
-    [(D - 1, (2, 4, D), 0, 2), (D, (2, 5, D), 0, 2), (D, (2, 4, D + 1), 0, 2),
+    [(D - 1, (2, 4, D), 0, 2), (D, (2, 3, D), 0, 2), (D, (2, 4, D + 1), 0, 2),
      (D, (2, 4, D), 0, 3), (D, (2, 4, D), -1, 2), (D, (2, 4, D), 2, 1)],
 )  # fmt: skip
 def test_describe_refuses_what_does_not_fit(parts, origin, shape, start, stop):

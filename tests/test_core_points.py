@@ -16,6 +16,7 @@ def read(X, isa):
         moments = array((n, 4, d), np.float64)
         _core.describe(_core.Points(X), np.zeros(d), moments, 0, n, 1, isa)
     assert np.array_equal(moments[:, 2], moments[:, 3])
+    assert np.isfinite(moments[:, 0]).all()
     return moments[:, 2]
 
 
@@ -80,26 +81,26 @@ def test_nonfinite_value_is_found_in_any_segment(row):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n_threads", [1, 2, 7])
-def test_moments_are_numpys_and_do_not_depend_on_threads(isa, n_threads, rng):
-    X = rng.normal(size=(30_000, 250)).astype("f4")  # enough work for four threads
-    origin = rng.normal(size=250)
+@pytest.mark.parametrize(("n", "d"), [(30_000, 250), (400, 1), (5000, 3), (1000, 7), (999, 9)])
+def test_moments_are_numpys_and_do_not_depend_on_threads(isa, n_threads, n, d, rng):
+    X = rng.normal(size=(n, d)).astype("f4")  # the first has enough work for four threads
+    origin = rng.normal(size=d)
     with guards() as array:
-        moments = array((13, 4, 250), np.float64)
+        moments = array((13, 4, d), np.float64)
         _core.describe(_core.Points(X), origin, moments, 0, 13, n_threads, isa)
     for s in range(13):
-        rows = X[30_000 * s // 13 : 30_000 * (s + 1) // 13].astype(np.float64)
+        rows = X[n * s // 13 : n * (s + 1) // 13].astype(np.float64)
         differences = rows - origin
-        # Sums of m values, one after another, are within m eps of the sum of the magnitudes.
+        # Sums of m values, in whatever order, are within m eps of the sum of the magnitudes.
         bound = len(rows) * 2.0**-52
-        assert (
-            np.abs(moments[s, 0] - differences.sum(0)) <= bound * np.abs(differences).sum(0)
-        ).all()
-        squares = (differences**2).sum(0)
+        magnitudes = np.abs(differences).sum(axis=0)
+        assert (np.abs(moments[s, 0] - differences.sum(axis=0)) <= bound * magnitudes).all()
+        squares = (differences**2).sum(axis=0)
         assert (np.abs(moments[s, 1] - squares) <= bound * squares).all()
-        assert np.array_equal(moments[s, 2], rows.min(0))
-        assert np.array_equal(moments[s, 3], rows.max(0))
+        assert np.array_equal(moments[s, 2], rows.min(axis=0))
+        assert np.array_equal(moments[s, 3], rows.max(axis=0))
     alone = np.empty_like(moments)
-    _core.describe(_core.Points(X), origin, alone, 0, 13, 1, "portable")
+    _core.describe(_core.Points(np.asfortranarray(X)), origin, alone, 0, 13, 1, "portable")
     assert np.array_equal(moments, alone)
 
 

@@ -147,6 +147,22 @@ def test_rows_whose_candidates_overflow_the_list_are_labelled_right(force, monke
     assert seen["forced"] > 0
 
 
+def test_lists_too_long_to_keep_are_not_refined_however_many_centroids_there_are(
+    force, monkeypatch
+):
+    # Groups of 100 centroids that differ outside the sketches only: more than a list keeps, and
+    # still fewer than a tenth of all.
+    generator = np.random.default_rng(0)
+    groups = generator.normal(size=(20, 10)) @ generator.normal(size=(10, 120)) * 10
+    X = np.tile(groups, (125, 1)) + 0.3 * generator.normal(size=(2500, 120))
+    X = X.astype(np.float32)
+    expected = run_by_brute_force(monkeypatch, X, 2000, max_iter=5)
+    seen = force(48, oversampling=8)
+    for isa in _core.supported_isas():
+        assert run(X, 2000, isa=isa, max_iter=5) == expected
+    assert seen["starts"] == len(_core.supported_isas())
+
+
 def test_filter_declines_isotropic_data():
     X = np.random.default_rng(3).normal(size=(2500, 256)).astype(np.float32)
     problem = Problem(X, n_threads=1)
