@@ -624,7 +624,8 @@ cdef class Filter:
     cdef int64_t n, d, k
     cdef int64_t panel_rows
 
-    def __cinit__(self, Points points, const float[:, ::1] basis, double skew, int64_t k, str isa not None):
+    def __cinit__(self, Points points not None, const float[:, ::1] basis, double skew, int64_t k,
+                  str isa not None):
         cdef int64_t p = basis.shape[1], q, f, group, size, width = p + 1
         self.n = points.n
         self.d = points.d
@@ -763,16 +764,22 @@ cdef class Engine:
         The next rows labelled must have in labels_old their labels, and the filter their distances, under the
         centroids that the engine has now.
         """
-        if filter is not None and (filter.n != self.points.n or filter.d != self.points.d or filter.k != self.k
-                                   or filter.panel_rows != self.crew.kernels.panel_rows):
-            raise ValueError("The filter must fit the engine.")
+        if filter is not None:
+            self.check_filter(filter)
         self.check_centroids()
         self.filter = filter
 
-    def sketch(self, Filter filter, int64_t start, int64_t stop):
+    cdef int check_filter(self, Filter filter) except -1:
+        if filter.n != self.points.n or filter.d != self.points.d or filter.k != self.k \
+                or filter.panel_rows != self.crew.kernels.panel_rows:
+            raise ValueError("The filter must fit the engine.")
+        return 0
+
+    def sketch(self, Filter filter not None, int64_t start, int64_t stop):
         """Sketch rows [start, stop) for the filter."""
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * filter.basis.p)
+        self.check_filter(filter)
         _check_rows(self.points.n, filter.n, start, stop)
         with nogil:
             if used == 1:
@@ -860,6 +867,10 @@ cdef class Engine:
         task.labels_old = &labels[0]
         if labels_old is not None:
             task.labels_old = &labels_old[0]
+        if self.filter is not None:
+            for b in range(start, stop):
+                if task.labels_old[b] < 0 or task.labels_old[b] >= self.k:
+                    raise ValueError(f"The filter needs a last label of row {b}; got {task.labels_old[b]}.")
         task.start = start
         task.stop = stop
         task.labels = &labels[0]

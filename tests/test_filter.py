@@ -239,3 +239,31 @@ def test_engine_refuses_a_filter_for_other_centroids():
     filter_ = _core.Filter(problem.points, basis, 1e-6, 4, problem.isa)
     with pytest.raises(ValueError, match="must fit"):
         problem.engine(5).use_filter(filter_)
+
+
+def test_wrong_calls_with_a_filter_are_exceptions():
+    problem = Problem(latent(100, 20, 3), n_threads=1)
+    basis, _ = _filter.principal_directions(problem, 3)
+    engine = problem.engine(4)
+    engine.set_centroids(problem.rows(range(4)))
+    filter_ = _core.Filter(problem.points, basis, 1e-6, 4, problem.isa)
+    other = Problem(latent(100, 19, 3), n_threads=1)
+    basis, _ = _filter.principal_directions(other, 3)
+    for wrong, error in [
+        (None, TypeError),
+        (_core.Filter(other.points, basis, 1e-6, 4, problem.isa), ValueError),
+        (_core.Filter(problem.points, np.zeros((20, 3), "f4"), 0.0, 5, problem.isa), ValueError),
+    ]:
+        with pytest.raises(error):
+            engine.sketch(wrong, 0, 100)
+    with pytest.raises(TypeError):
+        _core.Filter(None, basis, 0.0, 4, problem.isa)
+    engine.sketch(filter_, 0, 100)
+    filter_.set_upper(np.zeros(100), 1.0)
+    engine.use_filter(filter_)
+    labels = np.zeros(100, np.int32)
+    for label in (-1, 4, 2**31 - 1):
+        labels_old = np.zeros(100, np.int32)
+        labels_old[99] = label
+        with pytest.raises(ValueError, match="last label of row 99"):
+            engine.assign(labels, 0, 100, labels_old)
