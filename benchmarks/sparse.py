@@ -9,20 +9,23 @@ counts only if the labels of both agree.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
 import time
+import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
 from . import machine
+from .process import Process, in_turn, serve
 
+PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 N_CLUSTERS = 20
 ROUNDS = 20
 MEASURES = ("same rows", "seeded", "k-means++", "predict", "transform")
@@ -54,90 +57,86 @@ def newsgroups_like(n: int, d: int, density: float = 0.005, seed: int = 0) -> sp
     return X
 
 
-def _serve(package: str, path: str, n_threads: int, pipe) -> None:
-    """Run measures by name until told to stop."""
-    from importlib import import_module
-    from warnings import simplefilter
-
-    simplefilter("ignore")
-    X = sp.csr_matrix(sp.load_npz(path))
-    source = import_module({"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}[package])
-    options = {"n_threads": n_threads} if package == "fastkm" else {}
-    start = X[np.random.default_rng(1).choice(X.shape[0], N_CLUSTERS, replace=False)].toarray()
-
-    def fit(**more):
-        return source.KMeans(N_CLUSTERS, **options, **more).fit(X)
-
-    fitted = fit(init=start, n_init=1, max_iter=2)
-    calls = {
-        "same rows": lambda: fit(init=start, n_init=1, max_iter=ROUNDS, tol=0),
-        "seeded": lambda: fit(random_state=0),
-        "k-means++": lambda: source.kmeans_plusplus(X, N_CLUSTERS, random_state=0, **options)[1],
-        "predict": lambda: fitted.predict(X),
-        "transform": lambda: fitted.transform(X),
-    }
-    pipe.send("ready")
-    for measure in iter(pipe.recv, None):
-        begun = time.perf_counter()
-        result = calls[measure]()
-        seconds = time.perf_counter() - begun
-        if hasattr(result, "labels_"):
-            pipe.send((seconds, result.labels_, result.n_iter_))
-        else:
-            pipe.send((seconds, result, 0))
-
-
 class Worker:
-    """A package in a process of its own."""
+    """A package's estimator on one matrix; what `Process` asks."""
 
     def __init__(self, package: str, path: str, n_threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        arguments = (package, path, n_threads, theirs)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
-        self._pipe.recv()
+        self.X = sp.csr_matrix(sp.load_npz(path))
+        self.source = import_module(PACKAGES[package])
+        self.options = {"n_threads": n_threads} if package == "fastkm" else {}
+        rows = np.random.default_rng(1).choice(self.X.shape[0], N_CLUSTERS, replace=False)
+        self.start = self.X[rows].toarray()
+        self.fitted = self._fit(init=self.start, n_init=1, max_iter=2)
 
-    def run(self, measure: str):
-        self._pipe.send(measure)
-        return self._pipe.recv()
+    def _fit(self, **options):
+        return self.source.KMeans(N_CLUSTERS, **self.options, **options).fit(self.X)
 
-    def stop(self) -> None:
-        self._pipe.send(None)
-        self._process.join()
+    def _call(self, measure: str) -> tuple[np.ndarray, int]:
+        """Return what a measure computes, and the rounds it took."""
+        if measure == "same rows":
+            fit = self._fit(init=self.start, n_init=1, max_iter=ROUNDS, tol=0)
+            return fit.labels_, fit.n_iter_
+        if measure == "seeded":
+            fit = self._fit(random_state=0)
+            return fit.labels_, fit.n_iter_
+        if measure == "k-means++":
+            seeding = self.source.kmeans_plusplus
+            return seeding(self.X, N_CLUSTERS, random_state=0, **self.options)[1], 0
+        return getattr(self.fitted, measure)(self.X), 0
+
+    def take(self, measure: str, save: str) -> dict:
+        begun = time.perf_counter()
+        result, rounds = self._call(measure)
+        seconds = time.perf_counter() - begun
+        np.save(save, result)
+        return {"seconds": seconds, "rounds": rounds}
+
+
+def serve_worker() -> None:
+    warnings.simplefilter("ignore")
+    package, path, n_threads = sys.argv[1:]
+    serve(Worker(package, path, int(n_threads)))
 
 
 def compare(X: sp.csr_matrix, n_threads: int, turns: int) -> dict[str, dict]:
     """Measure both packages in turns; return medians, and the median ratio of the pairs."""
-    os.environ["OMP_NUM_THREADS"] = str(n_threads)
+    threads = {"OMP_NUM_THREADS": str(n_threads)}
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "X.npz")
-        sp.save_npz(path, X, compressed=False)
-        workers = [Worker(name, path, n_threads) for name in ("fastkm", "scikit-learn")]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        files = Path(folder)
+        sp.save_npz(files / "X.npz", X, compressed=False)
+        workers = {}
+        for name in PACKAGES:
+            arguments = [name, str(files / "X.npz"), str(n_threads)]
+            workers[name] = Process(
+                "benchmarks.sparse:serve_worker", arguments, files / f"{name}.err", threads
+            )
+            stack.callback(workers[name].close)
         for measure in MEASURES:
-            pairs = []
+            seconds: dict[str, list[float]] = {name: [] for name in PACKAGES}
             for turn in range(turns):
-                order = workers if turn % 2 == 0 else workers[::-1]
-                found = {worker: worker.run(measure) for worker in order}
-                ours, theirs = (found[worker] for worker in workers)
-                pairs.append((ours[0], theirs[0]))
-                _check_same(measure, ours, theirs)
+                answers = {}
+                for name in in_turn(PACKAGES, turn):
+                    saved = str(files / f"{name}.npy")
+                    answers[name] = workers[name].ask("take", measure=measure, save=saved)
+                    seconds[name].append(answers[name]["seconds"])
+                _check_same(measure, answers, files)
             results[measure] = {
-                "fastkm": statistics.median(ours for ours, _ in pairs),
-                "scikit-learn": statistics.median(theirs for _, theirs in pairs),
-                "ratio": statistics.median(theirs / ours for ours, theirs in pairs),
-                "rounds": ours[2],
+                **{name: statistics.median(seconds[name]) for name in PACKAGES},
+                "ratio": statistics.median(
+                    theirs / ours for ours, theirs in zip(*seconds.values(), strict=True)
+                ),
+                "rounds": answers["fastkm"]["rounds"],
             }
-        for worker in workers:
-            worker.stop()
     return results
 
 
-def _check_same(measure: str, ours: tuple, theirs: tuple) -> None:
+def _check_same(measure: str, answers: dict[str, dict], files: Path) -> None:
+    ours, theirs = (np.load(files / f"{name}.npy") for name in PACKAGES)
+    rounds = {answer["rounds"] for answer in answers.values()}
     if measure == "transform":
-        np.testing.assert_allclose(ours[1], theirs[1], atol=1e-6)
-    elif not np.array_equal(ours[1], theirs[1]) or ours[2] != theirs[2]:
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    elif not np.array_equal(ours, theirs) or len(rounds) != 1:
         raise RuntimeError(f"{measure}: fastkm and scikit-learn disagree, so no time counts.")
 
 
