@@ -479,9 +479,15 @@ cdef class SparseSeeder:
 
     def errors(self):
         """Return what the sum of each candidate's last gains may be wrong by, as a list."""
-        cdef int64_t b, j
-        return [sum(self.errors_of[b * self.candidates.k + j] for b in range(self.n_blocks))
-                for j in range(self.candidates.k)]
+        cdef int64_t b, j, k = self.candidates.k
+        cdef double total
+        sums = []
+        for j in range(k):
+            total = 0
+            for b in range(self.n_blocks):
+                total += self.errors_of[b * k + j]
+            sums.append(total)
+        return sums
 
     cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS

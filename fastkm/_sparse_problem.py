@@ -41,9 +41,7 @@ class SparseProblem(Problem):
     """
 
     engine_class: Any = _core.SparseEngine
-    seeder_class: Any = _core.SparseSeeder
     can_be_sketched = False
-    has_rough_gains = True
 
     def _take(self, X: Any) -> None:
         self.X = X
@@ -75,6 +73,10 @@ class SparseProblem(Problem):
         super()._choose_coordinates(low, high)
         if self.uniform_weight is None:
             self.shift = np.zeros(self.d)  # weighted sums of entries alone
+
+    def seeder(self, *arrays: Any) -> Any:
+        """Make the seeder over the arrays of `Potential`."""
+        return _core.SparseSeeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

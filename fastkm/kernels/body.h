@@ -34,6 +34,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .sq_dists = sq_dists,
     .propose = propose,
     .accept = accept,
+    .fill_panels = fill_panels,
     .describe = describe,
     .sparse =
         {
