@@ -19,10 +19,9 @@ import numpy as np
 
 from . import machine, reference
 from .peers import Peer, environment
-from .process import PeerError, Process, in_turn
+from .process import PeerError, Process, in_turn, settle
 from .workloads import Problem
 
-_SETTLE = 0.06  # seconds before a fit, for the last peer's threads to stop spinning
 _SHORTEST_TURN = 0.1  # seconds; quicker fits are repeated within their turn
 _LEAST_TIME = 5.0  # seconds of turns that a workload gets even when its time is over
 
@@ -86,7 +85,7 @@ class PeerProcess(Process):
 
     def turn(self, repeat: int) -> float:
         """Return the median seconds of one fit."""
-        time.sleep(_SETTLE)
+        settle()
         return statistics.median(self.ask("fit", repeat=repeat, save=None)["seconds"])
 
 

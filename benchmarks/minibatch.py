@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from . import machine
-from .process import Process, in_turn, serve
+from .process import Process, in_turn, serve, settle
 from .workloads import MNIST, find_mnist
 
 PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
@@ -77,6 +77,7 @@ def measure(
     inertias: dict[str, list[float]] = {name: [] for name in PACKAGES}
     for turn, seed in enumerate(seeds):
         for name in in_turn(PACKAGES, turn):
+            settle()
             answer = workers[name].ask("fit", k=k, seed=seed, save=str(saved))
             seconds[name].append(answer["seconds"])
             steps[name].append(answer["steps"])

@@ -12,12 +12,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .workloads import ROOT
 
 LONGEST_ANSWER = 1800.0  # seconds
+_SETTLE = 0.06  # seconds
 _LAUNCH = (
     "import sys, importlib; sys.path.append(sys.argv.pop(1)); "
     "getattr(importlib.import_module(sys.argv.pop(1)), sys.argv.pop(1))()"
@@ -114,6 +116,11 @@ class Process:
             self._process.wait()
         self._process.stdout.close()
         self._errors.close()
+
+
+def settle() -> None:
+    """Wait before a fit until the threads of the last one have stopped spinning."""
+    time.sleep(_SETTLE)
 
 
 def in_turn(names: Iterable[str], turn: int) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import machine
-from .process import Process, in_turn, serve
+from .process import Process, in_turn, serve, settle
 
 PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 N_CLUSTERS = 20
@@ -118,6 +118,7 @@ def compare(X: sp.csr_matrix, n_threads: int, turns: int) -> dict[str, dict]:
                 answers = {}
                 for name in in_turn(PACKAGES, turn):
                     saved = str(files / f"{name}.npy")
+                    settle()
                     answers[name] = workers[name].ask("take", measure=measure, save=saved)
                     seconds[name].append(answers[name]["seconds"])
                 _check_same(measure, answers, files)
