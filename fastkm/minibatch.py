@@ -97,6 +97,10 @@ class MiniBatchKMeans(CentroidEstimator):
     A step takes O(batch_size d k) time, the labels in the end O(n d k). X is read in place: beside
     it a fit holds O(n) numbers, the batch and the rows to seed from.
 
+    CSR rows stay sparse, in the batch too: d is then the number of a row's entries, and a step
+    takes another O(n_features k). The centroids have the bits that the same rows give when they are
+    dense, the inertia differs by rounding; `partial_fit` takes dense and sparse batches in turn.
+
     Where more than half a batch would be reassigned, the centroids of the lowest weight are, ties
     to the lowest index; scikit-learn leaves ties to NumPy's sort.
 
