@@ -1,12 +1,23 @@
 /* Mini-batches of CSR rows. The centroids get the bits of batch.h: a zero would add zero to each
  * sum, so only the entries are added, and O(d) is spent on a centroid, not on a row. */
 
+/* Asks memory for a row's entries that are read soon. */
+static void prefetch_entries(const fastkm_sparse* rows, int64_t i) {
+    const int64_t value_size = rows->is_double ? 8 : 4, column_size = rows->is_wide ? 8 : 4;
+    const int64_t begin = rows->starts[i], end = rows->starts[i + 1];
+    for (int64_t byte = begin * value_size; byte < end * value_size; byte += LINE_BYTES)
+        prefetch((const char*)rows->values + byte);
+    for (int64_t byte = begin * column_size; byte < end * column_size; byte += LINE_BYTES)
+        prefetch((const char*)rows->columns + byte);
+}
+
 static void sparse_gather(const fastkm_sparse* source, const fastkm_sparse_gathered* gathered,
                           int64_t i_begin, int64_t i_end) {
     const size_t size = source->is_double ? sizeof(double) : sizeof(float);
     for (int64_t i = i_begin; i < i_end; i++) {
         const int64_t from = source->starts[gathered->sources[i]], to = gathered->starts[i];
         const int64_t n_entries = gathered->starts[i + 1] - to;
+        if (i + 1 < i_end) prefetch_entries(source, gathered->sources[i + 1]);
         memcpy((char*)gathered->values + (size_t)to * size,
                (const char*)source->values + (size_t)from * size, (size_t)n_entries * size);
         if (source->is_wide)
