@@ -1,9 +1,10 @@
-"""CSR rows beside scikit-learn's KMeans, in paired turns: `python -m benchmarks.sparse --check`.
+"""CSR rows beside scikit-learn, in paired turns: `python -m benchmarks.sparse --check`.
 
 The matrix is like 20 newsgroups' tf-idf: rows of unit length under twenty topics, words by Zipf's
 law, about half a percent filled. Each package runs in a process of its own, from the same start
 rows for the same number of rounds with tol=0, and then seeded by k-means++ at the defaults; a time
-counts only if the labels of both agree.
+counts only if the labels of both agree. Mini-batches run at their defaults, every turn from another
+seed, and count if fastkm's inertia, found again in NumPy, is not more than 1 % higher.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from .process import Process, in_turn, serve, settle
 PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 N_CLUSTERS = 20
 ROUNDS = 20
-MEASURES = ("same rows", "seeded", "k-means++", "predict", "transform")
+MEASURES = ("same rows", "seeded", "mini-batches", "k-means++", "predict", "transform")
 # How many times as fast as scikit-learn a fit must be.
-FIGURES = {"same rows": 1.0, "seeded": 1.0}
+FIGURES = {"same rows": 1.0, "seeded": 1.0, "mini-batches": 1.0}
+# Both draw the same batches, but in float32 scikit-learn's rounding may choose another row to start
+# from, and then every step is another.
+INERTIA_TOLERANCE = 0.01
 
 
 def newsgroups_like(n: int, d: int, density: float = 0.005, seed: int = 0) -> sp.csr_matrix:
@@ -71,8 +75,12 @@ class Worker:
     def _fit(self, **options):
         return self.source.KMeans(N_CLUSTERS, **self.options, **options).fit(self.X)
 
-    def _call(self, measure: str) -> tuple[np.ndarray, int]:
+    def _call(self, measure: str, turn: int) -> tuple[np.ndarray, int]:
         """Return what a measure computes, and the rounds it took."""
+        if measure == "mini-batches":
+            kmeans = self.source.MiniBatchKMeans(N_CLUSTERS, random_state=turn, **self.options)
+            fit = kmeans.fit(self.X)
+            return fit.cluster_centers_, fit.n_steps_
         if measure == "same rows":
             fit = self._fit(init=self.start, n_init=1, max_iter=ROUNDS, tol=0)
             return fit.labels_, fit.n_iter_
@@ -84,9 +92,9 @@ class Worker:
             return seeding(self.X, N_CLUSTERS, random_state=0, **self.options)[1], 0
         return getattr(self.fitted, measure)(self.X), 0
 
-    def take(self, measure: str, save: str) -> dict:
+    def take(self, measure: str, turn: int, save: str) -> dict:
         begun = time.perf_counter()
-        result, rounds = self._call(measure)
+        result, rounds = self._call(measure, turn)
         seconds = time.perf_counter() - begun
         np.save(save, result)
         return {"seconds": seconds, "rounds": rounds}
@@ -119,9 +127,11 @@ def compare(X: sp.csr_matrix, n_threads: int, turns: int) -> dict[str, dict]:
                 for name in in_turn(PACKAGES, turn):
                     saved = str(files / f"{name}.npy")
                     settle()
-                    answers[name] = workers[name].ask("take", measure=measure, save=saved)
+                    answers[name] = workers[name].ask(
+                        "take", measure=measure, turn=turn, save=saved
+                    )
                     seconds[name].append(answers[name]["seconds"])
-                _check_same(measure, answers, files)
+                _check_same(measure, answers, files, X)
             results[measure] = {
                 **{name: statistics.median(seconds[name]) for name in PACKAGES},
                 "ratio": statistics.median(
@@ -132,11 +142,22 @@ def compare(X: sp.csr_matrix, n_threads: int, turns: int) -> dict[str, dict]:
     return results
 
 
-def _check_same(measure: str, answers: dict[str, dict], files: Path) -> None:
+def inertia(X: sp.csr_matrix, centroids: np.ndarray) -> float:
+    """Sum the rows' squared distances to the nearest centroids, in float64."""
+    X, centroids = X.astype(np.float64), centroids.astype(np.float64)
+    offsets = (centroids**2).sum(axis=1) - 2 * (X @ centroids.T)
+    return float((X.data**2).sum() + offsets.min(axis=1).sum())
+
+
+def _check_same(measure: str, answers: dict[str, dict], files: Path, X: sp.csr_matrix) -> None:
     ours, theirs = (np.load(files / f"{name}.npy") for name in PACKAGES)
     rounds = {answer["rounds"] for answer in answers.values()}
     if measure == "transform":
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    elif measure == "mini-batches":
+        ratio = inertia(X, ours) / inertia(X, theirs)
+        if not ratio <= 1 + INERTIA_TOLERANCE:
+            raise RuntimeError(f"{measure}: fastkm's inertia is {ratio:.3f} times scikit-learn's.")
     elif not np.array_equal(ours, theirs) or len(rounds) != 1:
         raise RuntimeError(f"{measure}: fastkm and scikit-learn disagree, so no time counts.")
 

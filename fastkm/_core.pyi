@@ -179,6 +179,9 @@ class SparseEngine:
         recheck: bool = True,
     ) -> int: ...
     def means(self, sums: Sums, centroids: _Float64) -> None: ...
+    def assign_and_measure(
+        self, labels: _Int32, sq_dists: _Float64, start: int, stop: int
+    ) -> None: ...
     def accumulate_weighted(
         self,
         labels: _Int32,
@@ -194,6 +197,30 @@ class SparseEngine:
         self, labels: _Int32, rows: npt.NDArray[np.int64], sq_dists: _Float64
     ) -> None: ...
     def sq_dists(self, out: _Float64, start: int, stop: int) -> None: ...
+
+class SparseBatch:
+    engine: SparseEngine
+    def __init__(
+        self, points: SparsePoints, engine: SparseEngine, source: SparsePoints | None = None
+    ) -> None: ...
+    def assign(
+        self,
+        labels: _Int32,
+        start: int,
+        stop: int,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def sort(self, labels: _Int32) -> None: ...
+    def learn(
+        self,
+        weights: _Float64 | None,
+        counts: _Float64,
+        moved: _Float64,
+        moved_counts: _Float64,
+        sq_dists: _Float64,
+        start: int,
+        stop: int,
+    ) -> None: ...
 
 class SparseSeeder:
     def __init__(

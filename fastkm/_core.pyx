@@ -120,6 +120,24 @@ cdef extern from "kernels.h" nogil:
         double* row
         double* dists
 
+    ctypedef struct fastkm_lesson:
+        const double* centroids
+        const double* counts
+        const double* weights
+        const int64_t* rows
+        const int64_t* begins
+        double exact_scale
+        double* moved
+        double* moved_counts
+        double* sq_dists
+
+    ctypedef struct fastkm_sparse_gathered:
+        const int64_t* sources
+        const int64_t* starts
+        void* values
+        int32_t* columns
+        double* sq_norms
+
     ctypedef struct fastkm_sparse_kernels:
         void (*norms)(const fastkm_sparse*, int64_t, int64_t) noexcept nogil
         void (*pack)(const fastkm_sparse_centroids*, double, int64_t, int64_t) noexcept nogil
@@ -143,17 +161,9 @@ cdef extern from "kernels.h" nogil:
         void (*accept)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int64_t,
                        const uint32_t*, double*) noexcept nogil
         void (*describe)(const fastkm_sparse*, int64_t, int64_t, int64_t*, const fastkm_moments*) noexcept nogil
-
-    ctypedef struct fastkm_lesson:
-        const double* centroids
-        const double* counts
-        const double* weights
-        const int64_t* rows
-        const int64_t* begins
-        double exact_scale
-        double* moved
-        double* moved_counts
-        double* sq_dists
+        void (*gather)(const fastkm_sparse*, const fastkm_sparse_gathered*, int64_t, int64_t) noexcept nogil
+        void (*learn)(const fastkm_sparse*, const fastkm_sparse_centroids*, const fastkm_lesson*, int64_t,
+                      int64_t, fastkm_sparse_scratch*) noexcept nogil
 
     ctypedef struct fastkm_kernels:
         const char* isa
@@ -1031,6 +1041,27 @@ cdef class Engine:
 
 # ---- mini-batches ------------------------------------------------------------------------------
 
+cdef int _list_by_label(const int32_t[::1] labels, int64_t n, int64_t k, int64_t* rows, int64_t* begins) except -1:
+    """Write the rows (n,) of each label, ascending, and where each label's begin (k + 1,)."""
+    cdef int64_t i, j
+    if labels.shape[0] != n:
+        raise ValueError("There must be one label per row.")
+    for i in range(n):
+        if labels[i] < 0 or labels[i] >= k:
+            raise ValueError(f"labels must be in 0 to {k - 1}; got {labels[i]} in row {i}.")
+    with nogil:
+        memset(begins, 0, (k + 1) * sizeof(int64_t))
+        for i in range(n):
+            begins[labels[i]] += 1
+        # Each label's end, which filling from the last row down turns into its beginning.
+        for j in range(1, k + 1):
+            begins[j] += begins[j - 1]
+        for i in range(n - 1, -1, -1):
+            begins[labels[i]] -= 1
+            rows[begins[labels[i]]] = i
+    return 0
+
+
 cdef class Batch:
     """Rows gathered from points into memory of their own, and what k centroids learn from them."""
     cdef Points source
@@ -1097,22 +1128,7 @@ cdef class Batch:
 
     def sort(self, const int32_t[::1] labels):
         """List the rows of each label, ascending, for learn."""
-        cdef int64_t n = self.points.n, k = self.engine.k, i, j
-        if labels.shape[0] != n:
-            raise ValueError("There must be one label per row.")
-        for i in range(n):
-            if labels[i] < 0 or labels[i] >= k:
-                raise ValueError(f"labels must be in 0 to {k - 1}; got {labels[i]} in row {i}.")
-        with nogil:
-            memset(self.begins, 0, (k + 1) * sizeof(int64_t))
-            for i in range(n):
-                self.begins[labels[i]] += 1
-            # Each label's end, which filling from the last row down turns into its beginning.
-            for j in range(1, k + 1):
-                self.begins[j] += self.begins[j - 1]
-            for i in range(n - 1, -1, -1):
-                self.begins[labels[i]] -= 1
-                self.rows[self.begins[labels[i]]] = i
+        _list_by_label(labels, self.points.n, self.engine.k, self.rows, self.begins)
 
     def learn(self, const double[::1] weights, const double[::1] counts, double[:, ::1] moved,
               double[::1] moved_counts, double[::1] sq_dists, int64_t start, int64_t stop):
@@ -1304,3 +1320,4 @@ cdef class Seeder:
 # ---- CSR rows ----------------------------------------------------------------------------------
 
 include "_core_sparse.pxi"
+include "_core_sparse_batch.pxi"

@@ -12,6 +12,8 @@ cdef class SparsePoints:
     cdef const int64_t[::1] starts
     cdef fastkm_sparse rows
     cdef _Memory sq_norms
+    cdef _Memory places  # of a batch that is filled from other rows; see SparseBatch
+    cdef _Memory entries
     cdef readonly int64_t n
     cdef readonly int64_t d
     cdef readonly int64_t n_entries
@@ -369,6 +371,33 @@ cdef class SparseEngine:
             else:
                 for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
                     self.own_block(&labels[0], &sq_dists[0], start, stop, b, threadid())
+
+    def assign_and_measure(self, int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
+        """Label rows [start, stop) and write their squared distances to their centroids, times exact_scale^2.
+
+        What assign and then own_sq_dists write, while each block of rows is in cache.
+        """
+        cdef _Round task
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int used = _threads_worth(self.crew.n_threads, n_blocks, self.row_work * (stop - start))
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        self.check_centroids()
+        if sq_dists.shape[0] != self.points.n:
+            raise ValueError("sq_dists must have one value per point.")
+        task.start = start
+        task.stop = stop
+        task.labels = &labels[0]
+        task.recheck = True
+        task.accumulates = False
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.assign_block(&task, None, True, b, 0)
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
+                    self.assign_block(&task, None, True, b, threadid())
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, threadid())
 
     cdef int check_label(self, int32_t label, int64_t i) except -1:
         if label < 0 or label >= self.k:

@@ -92,6 +92,7 @@ class Problem:
 
     # What a Problem of another kind of rows replaces.
     engine_class: Any = _core.Engine
+    batch_class: Any = _core.Batch
     can_be_sketched = True  # whether its engine takes a filter
 
     def __init__(
@@ -213,6 +214,17 @@ class Problem:
     def engine(self, k: int) -> Any:
         """Make the engine that labels the points under k centroids."""
         return self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
+
+    def batch(self, k: int) -> Any:
+        """Make what lets k centroids learn from all rows, where they stand, as one batch."""
+        return self.batch_class(self.points, self.engine(k))
+
+    def batch_of(self, n: int, k: int) -> "tuple[Problem, Any]":
+        """Make a batch that n of the rows, each of weight 1, are gathered into, and its problem."""
+        memory = np.empty((n, self.d), dtype=self.X.dtype)
+        batch = self.of_rows(memory)
+        engine = batch.engine(k)
+        return batch, _core.Batch(batch.points, engine, self.points, memory.view(np.uint8))
 
     def seeder(self, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`."""

@@ -360,6 +360,20 @@ def test_command_line_refuses_what_it_cannot_do():
     assert "no 'z9'; there are d10, a64" in done.stderr
 
 
+def test_sparse_benchmark_refuses_mini_batches_of_higher_inertia(tmp_path):
+    X = sparse.newsgroups_like(60, 30, 0.2)
+    dense, centroids = X.toarray(), X[:5].toarray()
+    direct = ((dense[:, None] - centroids) ** 2).sum(axis=2).min(axis=1).sum()
+    assert sparse.inertia(X, centroids) == pytest.approx(direct, rel=1e-12)
+    answers = {name: {"rounds": 1} for name in sparse.PACKAGES}
+    np.save(tmp_path / "scikit-learn.npy", centroids)
+    np.save(tmp_path / "fastkm.npy", centroids)
+    sparse._check_same("mini-batches", answers, tmp_path, X)
+    np.save(tmp_path / "fastkm.npy", centroids + 0.1)
+    with pytest.raises(RuntimeError, match="inertia is 1"):
+        sparse._check_same("mini-batches", answers, tmp_path, X)
+
+
 def test_sparse_benchmark_measures_a_matrix_as_it_says(tmp_path, capsys):
     X = sparse.newsgroups_like(2000, 3000, 0.005)
     assert 0.003 < X.nnz / (2000 * 3000) < 0.008  # about as asked
