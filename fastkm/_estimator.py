@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _lloyd
 from ._problem import Problem
 from ._sparse_problem import make_problem
+from ._tasks import CallbackSupport, FitTasks
 from ._threads import effective_n_threads
 from ._validation import check_centroids, check_is_finite, check_points, check_weights
 
@@ -29,6 +31,7 @@ STACKLEVEL_OF_USER = 4
 
 
 class CentroidEstimator(
+    CallbackSupport,  # type: ignore[misc]
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ClusterMixin,  # type: ignore[misc]
@@ -36,8 +39,11 @@ class CentroidEstimator(
 ):
     """Base of the estimators: what follows from `cluster_centers_` alone.
 
-    A subclass has the parameters `n_clusters`, `init`, `n_init` and `n_threads`, and a `fit` that
-    takes `sample_weight` and sets `cluster_centers_`, `labels_` and `_n_features_out`.
+    A subclass has the parameters `n_clusters`, `init`, `n_init`, `n_threads` and `callback`, and a
+    `fit` that takes `sample_weight` and sets `cluster_centers_`, `labels_` and `_n_features_out`.
+
+    Under scikit-learn 1.9 and newer it has ``set_callbacks`` too. ``sklearn.callback`` sees `fit`
+    as a task and its rounds, or steps, as subtasks, below a task for each run if there are several.
     """
 
     n_clusters: int
@@ -45,6 +51,7 @@ class CentroidEstimator(
     n_init: int | Literal["auto"]
     _accepts_sparse = True
     n_threads: int | None
+    callback: Callable[[Any], bool | None] | None
     cluster_centers_: npt.NDArray[Any]
     labels_: npt.NDArray[np.int32]
     _n_features_out: int
@@ -64,7 +71,7 @@ class CentroidEstimator(
         labels : ndarray of shape (n_samples,), int32
             `labels_`.
         """
-        labels: npt.NDArray[np.int32] = self.fit(X, sample_weight=sample_weight).labels_
+        labels: npt.NDArray[np.int32] = self.fit(X, y, sample_weight=sample_weight).labels_
         return labels
 
     def fit_transform(
@@ -82,7 +89,7 @@ class CentroidEstimator(
         distances : ndarray of shape (n_samples, n_clusters)
             What ``fit(X).transform(X)`` returns.
         """
-        self.fit(X, sample_weight=sample_weight)
+        self.fit(X, y, sample_weight=sample_weight)
         return self._distances(self._problem(X))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
@@ -162,6 +169,16 @@ class CentroidEstimator(
         labels = _lloyd.assign(problem, self.cluster_centers_)
         return -_lloyd.inertia(problem, labels, self.cluster_centers_)
 
+    def _tasks(
+        self, data: tuple[Any, Any, Any], n_runs: int, n_rounds: int, name: str
+    ) -> FitTasks | None:
+        """Begin a fit of X, y and weights for scikit-learn's callbacks, if there are any."""
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+        X, y, weights = data
+        metadata = None if weights is None else {"sample_weight": weights}
+        return FitTasks(self, {"X": X, "y": y, "metadata": metadata}, n_runs, n_rounds, name)
+
     def _is_init_array(self) -> bool:
         return not (isinstance(self.init, str) or callable(self.init))
 
@@ -194,6 +211,10 @@ class CentroidEstimator(
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         return problem
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # A fit that an exception ended has noted the features of X already.
+        return hasattr(self, "cluster_centers_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import _batches
+from ._control import control_of
 from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
 from ._problem import Problem
 from ._threads import effective_n_threads
@@ -70,6 +73,11 @@ class MiniBatchKMeans(CentroidEstimator):
     n_threads : int or None, default=None
         Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
         allow. The result does not depend on it.
+    callback : callable or None, default=None
+        Called after each step of `fit` with a `fastkm.callbacks.Step`: iteration, squared shift,
+        the batch's inertia, seconds. If it returns True learning ends with that step; all else is
+        as ever. An exception ends the fit. Not called by `partial_fit`, where the caller has the
+        loop. See `fastkm.callbacks`.
 
     Attributes
     ----------
@@ -136,6 +144,7 @@ class MiniBatchKMeans(CentroidEstimator):
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "callback": [callable, None],
     }
 
     def __init__(
@@ -154,6 +163,7 @@ class MiniBatchKMeans(CentroidEstimator):
         n_init: int | Literal["auto"] = "auto",
         reassignment_ratio: float = 0.01,
         n_threads: int | None = None,
+        callback: Callable[[Any], bool | None] | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -168,6 +178,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
         self.n_threads = n_threads
+        self.callback = callback
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -203,6 +214,7 @@ class MiniBatchKMeans(CentroidEstimator):
         RuntimeWarning
             If several seedings from one array are asked for, or `init_size` is below `n_clusters`.
         """
+        begun = perf_counter()
         points = check_points(X, self, accept_sparse=False)
         check_n_samples(len(points), self.n_clusters)
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
@@ -217,12 +229,15 @@ class MiniBatchKMeans(CentroidEstimator):
             n_steps=self.max_iter * len(points) // self._batch_size,
             tol=self.tol * float(np.mean(problem.variance)),
         )
+        dtype = np.float32 if points.dtype == np.float32 else np.float64
+        tasks = self._tasks((X, y, sample_weight), 1, rules.n_steps, "step")
+        control = control_of(problem, dtype, self.callback, tasks, begun)
         seeds = self._best_seeds(problem, init, n_init, random_state)
-        run = _batches.run(problem, seeds, rules, random_state)
+        run = _batches.run(problem, seeds, rules, random_state, control)
 
         self.n_steps_ = run.n_steps
         self.n_iter_ = -(-run.n_steps * self._batch_size // len(points))
-        self._keep(run.state, np.float32 if points.dtype == np.float32 else np.float64)
+        self._keep(run.state, dtype)
         if self.compute_labels:
             self._label(problem)
         else:
@@ -230,6 +245,7 @@ class MiniBatchKMeans(CentroidEstimator):
                 del self.labels_  # of an earlier fit
             total_weight = len(points) if weights is None else float(weights.sum())
             self.inertia_ = run.mean_inertia * total_weight
+        control.end()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
