@@ -1,10 +1,11 @@
-"""What every estimator with centroids does once it is fitted: label, measure, score."""
+"""What every estimator with centroids does beside fitting: label, measure, score, convert."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils.validation import check_is_fitted
 
@@ -50,6 +52,11 @@ class CentroidEstimator(
     init: Any
     n_init: int | Literal["auto"]
     _accepts_sparse = True
+    _sklearn_name: ClassVar[str]  # the class in sklearn.cluster
+    # Private attributes that mean the same in scikit-learn's estimator, the last two in any.
+    _sklearn_state: ClassVar[frozenset[str]] = frozenset(
+        {"_n_features_out", "_sklearn_output_config", "_metadata_request"}
+    )
     n_threads: int | None
     callback: Callable[[Any], bool | None] | None
     cluster_centers_: npt.NDArray[Any]
@@ -168,6 +175,39 @@ class CentroidEstimator(
         problem = self._problem(X, sample_weight)
         labels = _lloyd.assign(problem, self.cluster_centers_)
         return -_lloyd.inertia(problem, labels, self.cluster_centers_)
+
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's estimator of the same name, fitted alike.
+
+        Returns
+        -------
+        estimator : sklearn.cluster.KMeans or sklearn.cluster.MiniBatchKMeans
+            With this one's parameters, centroids, labels and all other attributes, as copies. It
+            predicts, transforms, scores and pickles without fastkm, and learns on if it is a
+            `MiniBatchKMeans`. ``algorithm="auto"`` becomes ``"lloyd"``, which gives the same
+            clusters; `n_threads` and `callback` have no counterpart and stay behind.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        from sklearn import cluster  # only here: it takes longer to import than fastkm
+
+        # A fit to one row sets what scikit-learn keeps for itself, whatever its version names it.
+        row = np.zeros((1, self.cluster_centers_.shape[1]), self.cluster_centers_.dtype)
+        theirs = getattr(cluster, self._sklearn_name)(1, n_init=1).fit(row)
+        for name in [name for name in vars(theirs) if name.endswith("_")]:
+            delattr(theirs, name)
+        parameters = clone(self).get_params(deep=False)
+        if parameters.get("algorithm") == "auto":
+            parameters["algorithm"] = "lloyd"
+        theirs.set_params(**{name: parameters[name] for name in theirs.get_params(deep=False)})
+        for name, value in vars(self).items():
+            if name.endswith("_") or name in self._sklearn_state:
+                setattr(theirs, name, copy.deepcopy(value))
+        return theirs
 
     def _tasks(
         self, data: tuple[Any, Any, Any], n_runs: int, n_rounds: int, name: str

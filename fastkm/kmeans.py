@@ -121,6 +121,7 @@ class KMeans(CentroidEstimator):
            [ 1.,  2.]])
     """
 
+    _sklearn_name = "KMeans"
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (scikit-learn's machinery)
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],

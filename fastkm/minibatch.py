@@ -130,6 +130,14 @@ class MiniBatchKMeans(CentroidEstimator):
     """
 
     _accepts_sparse = False
+    _sklearn_name = "MiniBatchKMeans"
+    _sklearn_state = CentroidEstimator._sklearn_state | {
+        "_batch_size",
+        "_counts",
+        "_init_size",
+        "_n_since_last_reassign",
+        "_random_state",
+    }
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (scikit-learn's machinery)
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
@@ -311,6 +319,13 @@ class MiniBatchKMeans(CentroidEstimator):
         if self.compute_labels:
             self._label(problem)
         return self
+
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's estimator, fitted alike; see `KMeans.to_sklearn`."""
+        theirs = super().to_sklearn()
+        # Its steps take the weights learnt from in the dtype of the rows.
+        theirs._counts = self._counts.astype(self.cluster_centers_.dtype)
+        return theirs
 
     def _resolve_sizes(self, n_samples: int) -> None:
         """Set the sizes of a batch and of the rows to seed from; called by `fit` itself."""
