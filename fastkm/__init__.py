@@ -14,7 +14,7 @@ algorithm   _restarts, _lloyd, _batches, _potential  control, pruning, points, c
 control     _control, _bound, _tasks, callbacks      points, compiled
 pruning     _filter                                  points, compiled
 points      _problem, _sparse_problem                compiled
-guards      _validation, _threads                    compiled
+guards      _validation, _threads, exceptions        compiled
 compiled    _core                                    nothing
 ==========  =======================================  ===============================================
 

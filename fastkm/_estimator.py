@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import sklearn
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -24,9 +25,14 @@ from ._sparse_problem import make_problem
 from ._tasks import CallbackSupport, FitTasks
 from ._threads import effective_n_threads
 from ._validation import check_centroids, check_is_finite, check_points, check_weights
+from ._version import __version__
+from .exceptions import InconsistentVersionWarning
 
 # scikit-learn's number of runs under n_init="auto" from k-means++ or an array.
 _N_INIT_OF_GOOD_SEEDS = 1
+
+# Of a state: which versions made it.
+_VERSION, _SKLEARN_VERSION = "_fastkm_version", "_sklearn_version"
 
 # From a helper of `fit` to the line that called `fit`: the helper, fit, the wrapper of fit.
 STACKLEVEL_OF_USER = 4
@@ -208,6 +214,27 @@ class CentroidEstimator(
             if name.endswith("_") or name in self._sklearn_state:
                 setattr(theirs, name, copy.deepcopy(value))
         return theirs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all attributes, and the versions."""
+        versions = {_VERSION: __version__, _SKLEARN_VERSION: sklearn.__version__}
+        return {**super().__getstate__(), **versions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled; warn if another version of fastkm did it."""
+        state = dict(state)
+        version = state.pop(_VERSION, "unknown")
+        sklearn_version = state.pop(_SKLEARN_VERSION, "unknown")
+        if version != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    original_fastkm_version=version,
+                    original_sklearn_version=sklearn_version,
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)
 
     def _tasks(
         self, data: tuple[Any, Any, Any], n_runs: int, n_rounds: int, name: str
