@@ -9,7 +9,7 @@ nor fails to.
 scikit-learn's own callbacks, ``sklearn.callback`` since 1.9, are another thing and are set by
 ``set_callbacks``: they see tasks that begin and end in any estimator, and may have an estimator
 fitted so far to predict with. ``callback=`` is a parameter, so that it is cloned, and is told what
-k-means knows: shifts, changed labels, a bound. A fit can have both.
+k-means knows: shifts, changed labels, a bound. A fit can have both. Neither sees ``partial_fit``.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ class TimeBudget:
     Parameters
     ----------
     seconds : float
-        Time for the whole fit, all restarts and the seeding included. It is looked at after each
-        round, so the round at hand is finished, and labelling the rows in the end comes on top: one
-        more pass over X. One round is always done.
+        Time for the whole fit, seeding and all restarts included. It is looked at after each round,
+        so seeding and the round at hand are finished, and labelling the rows in the end comes on
+        top: one more pass over X. One round is always done.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class History:
     >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
     >>> kmeans = KMeans(2, init=[[1, 2], [1, 4]], callback=History()).fit(X)
     >>> kmeans.callback.as_arrays()["n_changed"]
-    array([6, 3, 0])
+    array([6, 0])
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
 """callback=: what it is told is true, and it stops a fit without changing it otherwise."""
 
+import doctest
 import pickle
 import time
 from fractions import Fraction
@@ -16,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastkm.callbacks
 from fastkm import KMeans, MiniBatchKMeans, k_means
 from fastkm.callbacks import Each, History, Round, Step, TimeBudget
 
@@ -58,6 +60,8 @@ def test_rounds_are_the_oracles(cloud, rng, weighs, make):
     assert {r.restart for r in history.records} == {0}
     rounds = oracle_rounds(cloud, init, weights, 12)
     total = reference.inertia(cloud, np.zeros(400, int), [cloud.mean(axis=0)], weights)
+    # Each round's bound is no larger than the last one's, but for rounding.
+    assert (np.diff(history.as_arrays()["inertia_bound"]) <= 1e-10 * total).all()
     for record, (sq_shift, n_changed, labels, moved) in zip(history.records, rounds, strict=True):
         np.testing.assert_allclose(record.sq_shift, sq_shift, rtol=1e-9)
         assert record.n_changed == n_changed
@@ -369,6 +373,12 @@ def test_each_calls_all_and_stops_when_one_does(cloud):
     kmeans = KMeans(4, random_state=0, callback=Each(first, stop, last)).fit(cloud)
     assert kmeans.n_iter_ == len(first.records) == len(last.records) == 2
     assert repr(Each(TimeBudget(3), stop)).startswith("Each(TimeBudget(seconds=3), <function")
+
+
+def test_examples_print_what_they_say():
+    failed, attempted = doctest.testmod(fastkm.callbacks)
+    assert attempted > 10
+    assert failed == 0
 
 
 # ---- the parameter
