@@ -140,20 +140,18 @@ class Stepper:
     """
 
     def __init__(self, batch: Problem, k: int) -> None:
-        self._take(batch, _core.Batch(batch.points, batch.engine(k)))
+        self._take(batch, batch.batch(k), batch)
 
     @classmethod
     def on_rows_of(cls, problem: Problem, batch_size: int, k: int) -> Stepper:
         """Make one whose batches are gathered from the problem's rows, each of weight 1."""
-        memory = np.empty((batch_size, problem.d), dtype=problem.X.dtype)
-        batch = problem.of_rows(memory)
+        batch, core = problem.batch_of(batch_size, k)
         stepper = cls.__new__(cls)
-        core = _core.Batch(batch.points, batch.engine(k), problem.points, memory.view(np.uint8))
-        stepper._take(batch, core)
+        stepper._take(batch, core, problem)
         return stepper
 
-    def _take(self, batch: Problem, core: _core.Batch) -> None:
-        self._batch, self._core = batch, core
+    def _take(self, batch: Problem, core: _core.Batch, source: Problem) -> None:
+        self._batch, self._core, self._source = batch, core, source
         k = core.engine.k
         self._labels = np.empty(batch.n, dtype=np.int32)
         self._sq_dists = np.empty(batch.n)
@@ -192,14 +190,20 @@ class Stepper:
         state.centroids, self._previous = moved, state.centroids
         state.counts = counts
         if random_state is not None and rules.reassignment_ratio > 0:
-            self._reassign(state, random_state, rules)
+            self._reassign(state, random_state, rules, rows)
         return self._batch.weighted_sum(self._sq_dists)
 
     def sq_shift(self, state: State) -> float:
         """Return the squared shift of all centroids in the last step, in X's unit squared."""
         return float(np.sum((state.centroids - self._previous) ** 2))
 
-    def _reassign(self, state: State, random_state: np.random.RandomState, rules: Rules) -> None:
+    def _reassign(
+        self,
+        state: State,
+        random_state: np.random.RandomState,
+        rules: Rules,
+        rows: npt.NDArray[np.int64] | None,
+    ) -> None:
         """Put rows of the batch in the place of centroids that have learnt from few."""
         counts = state.counts
         is_low = counts < rules.reassignment_ratio * counts.max()
@@ -209,10 +213,10 @@ class Stepper:
         n_low = int(np.count_nonzero(is_low))
         if n_low == 0:
             return
-        rows = random_state.choice(self._batch.n, replace=False, size=n_low)
+        picked = random_state.choice(self._batch.n, replace=False, size=n_low)
         if rules.verbose:
             print(f"[MiniBatchKMeans] Reassigning {n_low} cluster centers.")
-        state.centroids[is_low] = self._batch.rows(rows)
+        state.centroids[is_low] = self._source.rows(picked if rows is None else rows[picked])
         # As much as the least of the others has, or they would be reassigned again at once.
         if n_low < len(counts):
             counts[is_low] = counts[~is_low].min()

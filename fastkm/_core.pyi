@@ -114,11 +114,15 @@ class Batch:
         stop: int,
     ) -> None: ...
 
+class Panels:
+    def __init__(self, points: Points, frame: Frame, n_threads: int, isa: str) -> None: ...
+
 class Seeder:
     def __init__(
         self,
         points: Points,
         frame: Frame,
+        panels: Panels | None,
         weights: _Float64 | None,
         n_candidates: int,
         closest: _Float64,
@@ -128,7 +132,8 @@ class Seeder:
         n_threads: int,
         isa: str,
     ) -> None: ...
-    def propose(self, candidates: _Float64) -> None: ...
+    def propose(self, candidates: _Float64, exactly: bool = True) -> None: ...
+    def errors(self) -> list[float]: ...
     def accept(self, candidate: int) -> None: ...
 
 class UnsortedError(ValueError): ...
@@ -174,6 +179,9 @@ class SparseEngine:
         recheck: bool = True,
     ) -> int: ...
     def means(self, sums: Sums, centroids: _Float64) -> None: ...
+    def assign_and_measure(
+        self, labels: _Int32, sq_dists: _Float64, start: int, stop: int
+    ) -> None: ...
     def accumulate_weighted(
         self,
         labels: _Int32,
@@ -189,6 +197,30 @@ class SparseEngine:
         self, labels: _Int32, rows: npt.NDArray[np.int64], sq_dists: _Float64
     ) -> None: ...
     def sq_dists(self, out: _Float64, start: int, stop: int) -> None: ...
+
+class SparseBatch:
+    engine: SparseEngine
+    def __init__(
+        self, points: SparsePoints, engine: SparseEngine, source: SparsePoints | None = None
+    ) -> None: ...
+    def assign(
+        self,
+        labels: _Int32,
+        start: int,
+        stop: int,
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def sort(self, labels: _Int32) -> None: ...
+    def learn(
+        self,
+        weights: _Float64 | None,
+        counts: _Float64,
+        moved: _Float64,
+        moved_counts: _Float64,
+        sq_dists: _Float64,
+        start: int,
+        stop: int,
+    ) -> None: ...
 
 class SparseSeeder:
     def __init__(

@@ -22,6 +22,7 @@ MAX_SEGMENTS = 64
 SEGMENT_ROWS = 1024
 SEGMENT_VALUES = 65536
 SAMPLE_ROWS = 64
+_MOST_KEPT_VALUES = 2**22  # 16 MiB in float32
 
 
 class Slices:
@@ -60,6 +61,11 @@ def _exponent(magnitude: npt.ArrayLike) -> npt.NDArray[np.intc]:
     return np.frexp(magnitude)[1]
 
 
+def keeps_panels(points: _core.Points) -> bool:
+    """Tell whether seeding keeps the points in the kernel's order, not to load them each time."""
+    return points.n * points.d <= _MOST_KEPT_VALUES
+
+
 class Problem:
     """X where the user keeps it, described once.
 
@@ -86,9 +92,8 @@ class Problem:
 
     # What a Problem of another kind of rows replaces.
     engine_class: Any = _core.Engine
-    seeder_class: Any = _core.Seeder
+    batch_class: Any = _core.Batch
     can_be_sketched = True  # whether its engine takes a filter
-    has_rough_gains = False  # whether its seeder can propose without the last bits
 
     def __init__(
         self,
@@ -108,6 +113,7 @@ class Problem:
         self.n, self.d = self.points.n, self.points.d
         self.sample_weight = sample_weight
         self._slices: dict[int, Slices] = {}
+        self._panels: _core.Panels | None = None
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
         if sample_weight is not None:
@@ -209,9 +215,23 @@ class Problem:
         """Make the engine that labels the points under k centroids."""
         return self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
 
+    def batch(self, k: int) -> Any:
+        """Make what lets k centroids learn from all rows, where they stand, as one batch."""
+        return self.batch_class(self.points, self.engine(k))
+
+    def batch_of(self, n: int, k: int) -> "tuple[Problem, Any]":
+        """Make a batch that n of the rows, each of weight 1, are gathered into, and its problem."""
+        memory = np.empty((n, self.d), dtype=self.X.dtype)
+        batch = self.of_rows(memory)
+        engine = batch.engine(k)
+        return batch, _core.Batch(batch.points, engine, self.points, memory.view(np.uint8))
+
     def seeder(self, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`."""
-        return self.seeder_class(self.points, self.frame, *arrays, self.n_threads, self.isa)
+        if self._panels is None and keeps_panels(self.points):
+            self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
+        crew = self.n_threads, self.isa
+        return _core.Seeder(self.points, self.frame, self._panels, *arrays, *crew)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

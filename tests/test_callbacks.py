@@ -164,11 +164,12 @@ def test_bound_is_infinite_where_squares_overflow():
 # ---- what a step tells
 
 
-def test_steps_are_the_oracles(cloud):
+@pytest.mark.parametrize("make", [np.array, scipy.sparse.csr_matrix])
+def test_steps_are_the_oracles(cloud, make):
     init, n, size = cloud[:3], len(cloud), 100
     history = History()
     options = {"batch_size": size, "init_size": n, "n_init": 1, "random_state": 5, "max_iter": 2}
-    kmeans = MiniBatchKMeans(3, init=init, callback=history, **options).fit(cloud)
+    kmeans = MiniBatchKMeans(3, init=init, callback=history, **options).fit(make(cloud))
     assert [r.iteration for r in history.records] == list(range(1, kmeans.n_steps_ + 1))
     # scikit-learn's draws: rows to compare seedings on, then a batch.
     random_state = np.random.RandomState(5)

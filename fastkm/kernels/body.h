@@ -12,6 +12,7 @@
 #include "sparse.h"
 #include "sparse_sums.h"
 #include "sparse_propose.h"
+#include "sparse_batch.h"
 #include "batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
@@ -34,6 +35,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .sq_dists = sq_dists,
     .propose = propose,
     .accept = accept,
+    .fill_panels = fill_panels,
     .describe = describe,
     .sparse =
         {
@@ -50,6 +52,8 @@ const fastkm_kernels TABLE_NAME(ISA) = {
             .propose = sparse_propose,
             .accept = sparse_accept,
             .describe = sparse_describe,
+            .gather = sparse_gather,
+            .learn = sparse_learn,
         },
     .gather = gather,
     .learn = learn,
