@@ -283,11 +283,12 @@ class RowDraw:
         uniforms = random_state.random_sample(size)
         if not self._is_uniform:
             return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
-        # Equal shares all but tell the row; rounding leaves it one off at most, as a rule.
+        # Equal shares all but tell the row; where rounding leaves it one off, it is searched for.
         rows = (uniforms * len(self._cumulative)).astype(np.int64)
-        rows += self._cumulative[rows] <= uniforms
-        rows -= (rows > 0) & (self._cumulative[rows - 1] > uniforms)
-        below, above = self._cumulative[rows - 1], self._cumulative[rows]
-        if ((above > uniforms) & ((below <= uniforms) | (rows == 0))).all():
-            return rows
-        return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
+        np.minimum(rows, len(self._cumulative) - 1, out=rows)
+        above = self._cumulative[rows]
+        below = np.where(rows > 0, self._cumulative[rows - 1], 0.0)
+        is_off = (above <= uniforms) | (below > uniforms)
+        if is_off.any():
+            rows[is_off] = self._cumulative.searchsorted(uniforms[is_off], side="right")
+        return rows

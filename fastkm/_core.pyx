@@ -1243,6 +1243,11 @@ cdef class Seeder:
         self.candidates = Centroids(n_candidates, points.d)
         self.crew = _Crew(points, n_candidates, n_threads, isa)
 
+    def begin(self, const double[:, ::1] candidates):
+        """Propose candidates where there is no seed yet: each is nearer to every row."""
+        self.candidates.pack(candidates, self.frame, self.crew)
+        self.masks[:] = <uint32_t>0xffffffff
+
     def propose(self, const double[:, ::1] candidates, bint exactly=True):
         """Find each candidate's gain: how much of the potential it would take away.
 

@@ -487,6 +487,11 @@ cdef class SparseSeeder:
         self.crew = _SparseCrew(points.d, n_candidates, n_threads, isa)
         points.set_scale(self.scale, self.crew)
 
+    def begin(self, const double[:, ::1] candidates):
+        """Propose candidates where there is no seed yet: each is nearer to every row."""
+        self.candidates.pack(candidates, self.scale, self.crew)
+        self.masks[:] = <uint32_t>0xffffffff
+
     def propose(self, const double[:, ::1] candidates, bint exactly=True):
         """Find each candidate's gain: how much of the potential it would take away.
 

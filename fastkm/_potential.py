@@ -23,7 +23,8 @@ class Potential:
     which one is best.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, n_seeds: int) -> None:
+        self._n_seeds = n_seeds
         n_blocks = -(-problem.n // _core.BLOCK_ROWS)
         self._problem = problem
         self._weights = problem.sample_weight if problem.uniform_weight is None else None
@@ -37,9 +38,8 @@ class Potential:
         if n_candidates not in self._seeders:
             problem = self._problem
             gains = np.empty((len(self._block_sums), n_candidates))
-            seeder = problem.seeder(
-                self._weights, n_candidates, self._closest, self._block_sums, self._masks, gains
-            )
+            arrays = self._closest, self._block_sums, self._masks, gains
+            seeder = problem.seeder(self._n_seeds, self._weights, n_candidates, *arrays)
             self._seeders[n_candidates] = seeder, gains
         return self._seeders[n_candidates]
 
@@ -67,7 +67,7 @@ class Potential:
 
     def start(self, row: int) -> float:
         """Take the first seed and return the potential."""
-        self._seeder(1)[0].propose(self._problem.rows([row]), exactly=False)
+        self._seeder(1)[0].begin(self._problem.rows([row]))
         return self._accept(1, 0)
 
     def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:

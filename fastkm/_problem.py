@@ -22,7 +22,10 @@ MAX_SEGMENTS = 64
 SEGMENT_ROWS = 1024
 SEGMENT_VALUES = 65536
 SAMPLE_ROWS = 64
-_MOST_KEPT_VALUES = 2**22  # 16 MiB in float32
+# Points are kept in the kernel's order up to 16 MiB in float32, and for so many seeds: fresh memory
+# costs what some ten passes save.
+_MOST_KEPT_VALUES = 2**22
+_LEAST_SEEDS_TO_KEEP_FOR = 16
 
 
 class Slices:
@@ -61,9 +64,9 @@ def _exponent(magnitude: npt.ArrayLike) -> npt.NDArray[np.intc]:
     return np.frexp(magnitude)[1]
 
 
-def keeps_panels(points: _core.Points) -> bool:
+def keeps_panels(points: _core.Points, n_seeds: int) -> bool:
     """Tell whether seeding keeps the points in the kernel's order, not to load them each time."""
-    return points.n * points.d <= _MOST_KEPT_VALUES
+    return n_seeds >= _LEAST_SEEDS_TO_KEEP_FOR and points.n * points.d <= _MOST_KEPT_VALUES
 
 
 class Problem:
@@ -226,9 +229,9 @@ class Problem:
         engine = batch.engine(k)
         return batch, _core.Batch(batch.points, engine, self.points, memory.view(np.uint8))
 
-    def seeder(self, *arrays: Any) -> Any:
-        """Make the seeder over the arrays of `Potential`."""
-        if self._panels is None and keeps_panels(self.points):
+    def seeder(self, n_seeds: int, *arrays: Any) -> Any:
+        """Make the seeder over the arrays of `Potential`, for so many seeds."""
+        if self._panels is None and keeps_panels(self.points, n_seeds):
             self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
         crew = self.n_threads, self.isa
         return _core.Seeder(self.points, self.frame, self._panels, *arrays, *crew)

@@ -81,7 +81,7 @@ class SparseProblem(Problem):
         if self.uniform_weight is None:
             self.shift = np.zeros(self.d)  # weighted sums of entries alone
 
-    def seeder(self, *arrays: Any) -> Any:
+    def seeder(self, n_seeds: int, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`."""
         return _core.SparseSeeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
 

@@ -64,7 +64,7 @@ def compare(X, isa, n_candidates, n_threads=1, weights=None, rounds=4, seed=0):
         sums = array(n_blocks, np.float64)
         masks = array(n, np.uint32)
         gains = array((n_blocks, n_candidates), np.float64)
-        seeder = problem.seeder(weights, n_candidates, closest, sums, masks, gains)
+        seeder = problem.seeder(1, weights, n_candidates, closest, sums, masks, gains)
         for round_ in range(rounds):
             rows = generator.integers(n, size=n_candidates)
             candidates = problem.rows(rows)
@@ -148,7 +148,7 @@ def test_rows_as_near_to_the_candidate_as_to_their_seed_change_nothing(isa, rng)
     problem = Problem(X, n_threads=1, isa=isa)
     closest, sums = np.full(500, np.inf), np.empty(2)
     masks, gains = np.zeros(500, np.uint32), np.empty((2, 1))
-    seeder = problem.seeder(None, 1, closest, sums, masks, gains)
+    seeder = problem.seeder(1, None, 1, closest, sums, masks, gains)
     seeder.propose(problem.rows([0]))
     seeder.accept(0)
     seeder.propose(problem.rows([1]))
@@ -170,12 +170,14 @@ def test_kept_panels_give_the_bits_of_loaded_ones(isa, n, d, rng, monkeypatch):
     X = rng.normal(size=(n, d)).astype("f4")
     found = []
     for is_kept in (False, True):
-        monkeypatch.setattr(_problem, "keeps_panels", lambda points, is_kept=is_kept: is_kept)
+        monkeypatch.setattr(
+            _problem, "keeps_panels", lambda points, n_seeds, is_kept=is_kept: is_kept
+        )
         problem = Problem(X, n_threads=2, isa=isa)
         n_blocks = -(-n // 256)
         arrays = [np.full(n, np.inf), np.empty(n_blocks), np.empty(n, np.uint32)]
         gains = np.empty((n_blocks, 7))
-        seeder = problem.seeder(None, 7, *arrays, gains)
+        seeder = problem.seeder(1, None, 7, *arrays, gains)
         for _ in range(2):
             seeder.propose(problem.rows(np.arange(7) % n), exactly=False)
             seeder.accept(0)
@@ -186,7 +188,7 @@ def test_kept_panels_give_the_bits_of_loaded_ones(isa, n, d, rng, monkeypatch):
 
 def test_float32_mostly_decides_who_is_best(rng):
     X = rng.normal(size=(3000, 30)) + rng.integers(4, size=(3000, 1))
-    potential = Potential(Problem(X, n_threads=1))
+    potential = Potential(Problem(X, n_threads=1), 41)
     potential.start(0)
     n_decided = 0
     for _ in range(40):
@@ -204,7 +206,7 @@ def test_float32_mostly_decides_who_is_best(rng):
 def test_draws_are_the_first_rows_to_reach_their_thresholds(rng):
     X = rng.normal(size=(1000, 3))
     weights = rng.integers(0, 3, size=1000).astype(float)
-    potential = Potential(Problem(X, weights, n_threads=1))
+    potential = Potential(Problem(X, weights, n_threads=1), 1)
     potential.start(5)
     closest = weights * reference.sq_dists(X, X[[5]])[:, 0]
     thresholds = np.concatenate([rng.uniform(size=50), [0.0, 1.0]]) * potential.total
