@@ -12,6 +12,7 @@ D. Sculley, "Web-scale k-means clustering", WWW 2010: algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from ._problem import FloatArray, LabelArray, Problem, Slices
 # have been seen, and at most this share of a batch becomes centroids at once.
 _ROWS_PER_CLUSTER_BETWEEN_REASSIGNMENTS = 10
 _LARGEST_REASSIGNED_SHARE = 0.5
+# Rows; beyond it equal shares are searched like any others.
+_MOST_DOUBT = 1e-3
 
 
 @dataclass
@@ -206,12 +209,15 @@ class Stepper:
     ) -> None:
         """Put rows of the batch in the place of centroids that have learnt from few."""
         counts = state.counts
-        is_low = counts < rules.reassignment_ratio * counts.max()
+        least = rules.reassignment_ratio * counts.max()
+        if counts.min() >= least:
+            return
+        is_low = counts < least
         most = int(_LARGEST_REASSIGNED_SHARE * self._batch.n)
         if np.count_nonzero(is_low) > _LARGEST_REASSIGNED_SHARE * self._batch.n:
             is_low[np.argsort(counts, kind="stable")[most:]] = False
         n_low = int(np.count_nonzero(is_low))
-        if n_low == 0:
+        if n_low == 0:  # a batch of one row
             return
         picked = random_state.choice(self._batch.n, replace=False, size=n_low)
         if rules.verbose:
@@ -273,22 +279,25 @@ class RowDraw:
     """Draws rows with replacement: what ``RandomState.choice(n, size, p=weights / sum)`` draws."""
 
     def __init__(self, n: int, weights: FloatArray | None) -> None:
-        self._is_uniform = weights is None
-        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-        self._cumulative: FloatArray = share.cumsum()
-        self._cumulative /= self._cumulative[-1]
+        self._n, self._weights = n, weights
+        # Up to n roundings of the shares' sums, in rows, and as much again for the products.
+        self._doubt = 1.0 if weights is not None else 4.0 * n * n * 2.0**-53
 
     def __call__(self, random_state: np.random.RandomState, size: int) -> npt.NDArray[np.int64]:
         """Return that many rows, each the first whose cumulative share is above a uniform draw."""
         uniforms = random_state.random_sample(size)
-        if not self._is_uniform:
-            return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
-        # Equal shares all but tell the row; where rounding leaves it one off, it is searched for.
-        rows = (uniforms * len(self._cumulative)).astype(np.int64)
-        np.minimum(rows, len(self._cumulative) - 1, out=rows)
-        above = self._cumulative[rows]
-        below = np.where(rows > 0, self._cumulative[rows - 1], 0.0)
-        is_off = (above <= uniforms) | (below > uniforms)
-        if is_off.any():
-            rows[is_off] = self._cumulative.searchsorted(uniforms[is_off], side="right")
-        return rows
+        if self._doubt < _MOST_DOUBT:
+            # Equal shares all but tell the row.
+            places = uniforms * self._n
+            rows = places.astype(np.int64)
+            if np.abs(places - rows - 0.5).max() < 0.5 - self._doubt:
+                return rows
+        return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
+
+    @cached_property
+    def _cumulative(self) -> FloatArray:
+        n, weights = self._n, self._weights
+        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+        cumulative: FloatArray = share.cumsum()
+        cumulative /= cumulative[-1]
+        return cumulative

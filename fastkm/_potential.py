@@ -71,7 +71,10 @@ class Potential:
         return self._accept(1, 0)
 
     def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:
-        """Return the potential (len(rows),) that each row would leave as the next seed."""
+        """Return the potential (len(rows),) that each row would leave as the next seed.
+
+        The lowest is surely the lowest; float32 may have found the potentials.
+        """
         groups = range(0, len(rows), _core.MAX_CANDIDATES)
         self._proposed = [
             np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups
@@ -103,4 +106,5 @@ class Potential:
             shares *= self._weights[np.minimum(rows, last)]
         is_below = before[:, None] + np.cumsum(shares, axis=1) < thresholds[:, None]
         in_block = np.minimum(np.count_nonzero(is_below, axis=1), block_rows - 1)
-        return np.minimum(rows[:, 0] + in_block, last)
+        picked: npt.NDArray[np.intp] = np.minimum(rows[:, 0] + in_block, last)
+        return picked

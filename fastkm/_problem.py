@@ -233,8 +233,8 @@ class Problem:
         """Make the seeder over the arrays of `Potential`, for so many seeds."""
         if self._panels is None and keeps_panels(self.points, n_seeds):
             self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
-        crew = self.n_threads, self.isa
-        return _core.Seeder(self.points, self.frame, self._panels, *arrays, *crew)
+        seeder: Any = _core.Seeder
+        return seeder(self.points, self.frame, self._panels, *arrays, self.n_threads, self.isa)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

@@ -83,7 +83,8 @@ class SparseProblem(Problem):
 
     def seeder(self, n_seeds: int, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`."""
-        return _core.SparseSeeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
+        seeder: Any = _core.SparseSeeder
+        return seeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
 
     def sq_dists_rounding(self) -> float:
         """Bound the relative error of `own_sq_dists`."""
