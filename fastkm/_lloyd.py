@@ -203,12 +203,18 @@ class _WeightedUpdate:
     ) -> None:
         """Write the centroids' new position into moved."""
         problem = self.problem
-        assert problem.sample_weight is not None
+        assert problem.relative_weights is not None
         self.sums[:] = 0
         self.weights[:] = 0
         for start, stop in problem.slices(4):
             engine.accumulate_weighted(
-                labels, problem.sample_weight, problem.shift, self.sums, self.weights, start, stop
+                labels,
+                problem.relative_weights,
+                problem.shift,
+                self.sums,
+                self.weights,
+                start,
+                stop,
             )
         has_weight = self.weights > 0
         moved[has_weight] = problem.shift + self.sums[has_weight] / self.weights[has_weight, None]
@@ -234,7 +240,7 @@ def _fill_empty(
         return
     left = weights.astype(np.float64)
     sq_dists = problem.own_sq_dists(engine, labels)
-    row_weights = problem.sample_weight if problem.uniform_weight is None else None
+    row_weights = problem.relative_weights if problem.uniform_weight is None else None
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0
     rounding = 0.0 if row_weights is None else problem.sq_rounding_of_means()
