@@ -114,17 +114,20 @@ def inertia(problem: Problem, labels: LabelArray, centroids: npt.NDArray[np.floa
     return _inertia(problem, engine, labels)
 
 
-def transform(problem: Problem, centroids: npt.NDArray[np.floating]) -> FloatArray:
-    """Return the Euclidean distances (n, k) of the points to all centroids, direct form."""
+def transform(
+    problem: Problem, centroids: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float32] | FloatArray:
+    """Return the Euclidean distances (n, k) of the points to all centroids, direct form.
+
+    Computed in float64; rounded to float32 if both the points and the centroids are float32.
+    """
     k = len(centroids)
+    is_single = problem.X.dtype == centroids.dtype == np.float32
     engine = problem.engine(k)
     engine.set_centroids(_contiguous(centroids))
-    distances = np.empty((problem.n, k))
+    distances = np.empty((problem.n, k), dtype=np.float32 if is_single else np.float64)
     for start, stop in problem.slices(4 * k):
-        engine.sq_dists(distances, start, stop)
-        np.sqrt(distances[start:stop], out=distances[start:stop])
-    if problem.exact_scale != 1:
-        distances /= problem.exact_scale
+        engine.distances(distances, start, stop)
     return distances
 
 
