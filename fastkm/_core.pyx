@@ -533,7 +533,11 @@ cdef class Centroids:
     cdef int pack(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         cdef int64_t step = FASTKM_TILE_CENTROIDS * FASTKM_EXACT_LANES
         cdef int64_t n_tasks = (self.k + step - 1) // step, task
-        cdef int used = crew.threads_for(n_tasks, 64.0 * self.k * self.d)
+        cdef double work = 64.0 * self.k * self.d
+        # Rows that are too few for a second thread wake none for the centroids, unless those are many.
+        if crew.threads_for(crew.points.n, <double>self.k * self.d * crew.points.n) == 1:
+            work /= 8
+        cdef int used = crew.threads_for(n_tasks, work)
         cdef float norm, max_norm = 0
         cdef _Memory norms = _Memory()
         if raw.shape[0] != self.k or raw.shape[1] != self.d or frame.shift.shape[0] != self.d:

@@ -50,11 +50,10 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     (folder / "fastkm_for_sklearn.py").write_text(PLUGIN)
     (folder / "pytest.ini").write_text("[pytest]\nleft_out =\n  " + "\n  ".join(PRIVATE))
-    arguments = ["-p", "fastkm_for_sklearn", "-p", "no:cacheprovider", "-rs", "-q"]
+    arguments = ["-p", "fastkm_for_sklearn", "-p", "no:cacheprovider", "-q", "--pyargs", name]
     path = [str(folder), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), *arguments]
-        + ["--pyargs", name],
+        [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), *arguments],
         cwd=folder,
         env={
             **os.environ,

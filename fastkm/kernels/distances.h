@@ -1,9 +1,11 @@
 /* Distances of rows to all centroids: the sums of exact.h in the same order, and their roots.
  *
  * A row alone would read all centroids from cache for one subtraction each; here a tile of rows and
- * centroids stays in registers, and a value read serves the whole tile. */
+ * centroids stays in registers, and a value read serves the whole tile. Larger tiles bring nothing
+ * (python -m benchmarks.transform): with 4 rows and 2 groups AVX-512 makes 14e9 differences a
+ * second at d = 784, of 16e9 that subtraction, product and sum allow at 3 GHz. */
 #define DISTANCE_ROWS (DOUBLE_LANES > 2 ? 4 : 2)
-#define DISTANCE_GROUPS (DOUBLE_LANES > 4 ? 4 : 1)
+#define DISTANCE_GROUPS (DOUBLE_LANES > 4 ? 2 : 1)
 /* Rows in float64 that the scratch for a float32 panel holds. */
 #define DISTANCE_PANEL_ROWS (PANEL_ROWS / 2)
 
@@ -43,14 +45,10 @@ static void any_distance_tile(const double* rows, const double* exact, int64_t d
     if (n_rows == DISTANCE_ROWS) {
         if (n_groups == DISTANCE_GROUPS)
             TILE(DISTANCE_ROWS, DISTANCE_GROUPS);
-        else if (n_groups == 2)
-            TILE(DISTANCE_ROWS, FASTKM_MIN(2, DISTANCE_GROUPS));
         else
             TILE(DISTANCE_ROWS, 1);
     } else if (n_groups == DISTANCE_GROUPS) {
         TILE(1, DISTANCE_GROUPS);
-    } else if (n_groups == 2) {
-        TILE(1, FASTKM_MIN(2, DISTANCE_GROUPS));
     } else {
         TILE(1, 1);
     }
@@ -65,8 +63,7 @@ static void store_distances(const double* tile, int n_rows, int64_t n_columns, i
             for (int64_t j = 0; j < n_columns; j++)
                 ((float*)out)[r * k + j] = (float)tile[r * width + j];
         else
-            for (int64_t j = 0; j < n_columns; j++)
-                ((double*)out)[r * k + j] = tile[r * width + j];
+            for (int64_t j = 0; j < n_columns; j++) ((double*)out)[r * k + j] = tile[r * width + j];
 }
 
 static void distances(const fastkm_points* points, const fastkm_frame* frame,
@@ -84,7 +81,7 @@ static void distances(const fastkm_points* points, const fastkm_frame* frame,
             for (int64_t value = 0; value < n_rows * d; value++) rows[value] *= frame->exact_scale;
         for (int64_t g = 0, wide; g < n_groups; g += wide) {
             const int64_t left = n_groups - g, j = g * FASTKM_EXACT_LANES;
-            wide = left >= DISTANCE_GROUPS ? DISTANCE_GROUPS : left >= 2 ? 2 : 1;
+            wide = left >= DISTANCE_GROUPS ? DISTANCE_GROUPS : 1;
             for (int r = 0, tall; r < n_rows; r += tall) {
                 tall = n_rows - r >= DISTANCE_ROWS ? DISTANCE_ROWS : 1;
                 any_distance_tile(rows + r * d, centroids->exact + j * d, d, tall, (int)wide,
