@@ -98,7 +98,7 @@ setup(
             "fastkm._core",
             ["fastkm/_core.pyx"],
             include_dirs=[str(KERNELS)],
-            depends=[*HEADERS, "fastkm/_core_sparse.pxi"],
+            depends=[*HEADERS, *sorted(str(path) for path in Path("fastkm").glob("*.pxi"))],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,
             extra_compile_args=["/O2"] if IS_MSVC else ["-O2"],

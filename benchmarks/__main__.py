@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from . import figures, machine, report
-from .measure import Cell, PeerError, Settings, measure_memory, run_workload
+from .measure import Cell, Settings, measure_memory, run_workload
 from .peers import PEERS
+from .process import PeerError
 from .workloads import DTYPES, QUICK, ROOT, WORKLOADS, UnavailableError, find_mnist, prepare
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -7,12 +7,8 @@ ratio of a pair is the peer's time over the base's, and what is reported is the 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,21 +19,11 @@ import numpy as np
 
 from . import machine, reference
 from .peers import Peer, environment
-from .workloads import ROOT, Problem
+from .process import PeerError, Process, in_turn, settle
+from .workloads import Problem
 
-_SETTLE = 0.06  # seconds before a fit, for the last peer's threads to stop spinning
 _SHORTEST_TURN = 0.1  # seconds; quicker fits are repeated within their turn
 _LEAST_TIME = 5.0  # seconds of turns that a workload gets even when its time is over
-# The checkout goes last on the path, so that an installed fastkm is what is measured.
-_LAUNCH = "import sys; sys.path.append(sys.argv.pop(1)); from benchmarks.worker import main; main()"
-
-
-class PeerError(Exception):
-    """A peer could not do what it was asked; ``is_missing`` where it is not installed."""
-
-    def __init__(self, message: str, is_missing: bool = False) -> None:
-        super().__init__(message)
-        self.is_missing = is_missing
 
 
 @dataclass(frozen=True)
@@ -78,21 +64,13 @@ class Cell:
         return asdict(self) | {"ratio": self.ratio, "median": self.median}
 
 
-class Process:
+class PeerProcess(Process):
     """A peer's process, with the arrays of one problem loaded."""
 
     def __init__(self, peer: Peer, problem: Problem, files: Path, settings: Settings) -> None:
         variables = environment(peer, settings.n_threads, machine.has_avx512(), settings.isa)
-        self.files = files
-        self._errors = (files / f"{peer.name}.err").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _LAUNCH, str(ROOT), peer.name],
-            env=os.environ | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        errors = files / f"{peer.name}.err"
+        super().__init__("benchmarks.worker:main", [peer.name], errors, variables)
         try:
             self.opened = self.ask(
                 "open",
@@ -105,37 +83,10 @@ class Process:
             self.close()
             raise
 
-    def ask(self, do: str, **arguments: object) -> dict:
-        try:
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            self._errors.seek(0)
-            last = self._errors.read().strip().splitlines()[-1:] or ["no message"]
-            raise PeerError(f"its process ended with {self._process.wait()}: {last[0]}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise PeerError(answer["error"], is_missing=answer.get("missing", False))
-        return answer
-
     def turn(self, repeat: int) -> float:
         """Return the median seconds of one fit."""
-        time.sleep(_SETTLE)
+        settle()
         return statistics.median(self.ask("fit", repeat=repeat, save=None)["seconds"])
-
-    def close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # what was not read when it died
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
 
 
 def run_workload(
@@ -151,7 +102,7 @@ def run_workload(
     passed, so that no peer is dropped in silence.
     """
     cells = {peer.name: Cell() for peer in peers}
-    processes: dict[str, Process] = {}
+    processes: dict[str, PeerProcess] = {}
     with tempfile.TemporaryDirectory(prefix="fastkm-benchmark-") as folder:
         files = Path(folder)
         np.save(files / "points.npy", problem.points)
@@ -186,13 +137,13 @@ def _open_and_judge(
     files: Path,
     settings: Settings,
     cell: Cell,
-    processes: dict[str, Process],
+    processes: dict[str, PeerProcess],
 ) -> int:
     """Start the peer, judge one fit's inertia, and return the fits that make up a turn."""
     if problem.points.dtype.name not in peer.dtypes:
         cell.status, cell.note = "unsupported", f"takes no {problem.points.dtype}"
         return 0
-    processes[peer.name] = process = Process(peer, problem, files, settings)
+    processes[peer.name] = process = PeerProcess(peer, problem, files, settings)
     cell.version = process.opened["version"]
     saved = files / f"{peer.name}.npy"
     answer = process.ask("fit", repeat=1, save=str(saved))
@@ -213,7 +164,7 @@ def measure_memory(
     peer: Peer, problem: Problem, files: Path, settings: Settings, cell: Cell
 ) -> None:
     """Fill in the peak memory of one fit over its start, in a process that did nothing else."""
-    process = Process(peer, problem, files, settings)
+    process = PeerProcess(peer, problem, files, settings)
     try:
         answer = process.ask("memory")
     finally:
@@ -223,7 +174,7 @@ def measure_memory(
 
 def _take_turns(
     cells: dict[str, Cell],
-    processes: dict[str, Process],
+    processes: dict[str, PeerProcess],
     repeats: dict[str, int],
     settings: Settings,
     deadline: float,
@@ -241,10 +192,7 @@ def _take_turns(
         say(f"turn {turn + 1} of {settings.turns}")
         for name in others or [None]:
             pair = [settings.base, name] if name else [settings.base]
-            took = {
-                one: processes[one].turn(repeats[one])
-                for one in (reversed(pair) if turn % 2 else pair)
-            }
+            took = {one: processes[one].turn(repeats[one]) for one in in_turn(pair, turn)}
             base.seconds.append(took[settings.base])
             base.base_seconds.append(took[settings.base])
             if name:

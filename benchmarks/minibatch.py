@@ -9,18 +9,22 @@ the centroids by the same NumPy code for both.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import multiprocessing
 import statistics
+import sys
+import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from . import machine
+from .process import Process, in_turn, serve, settle
 from .workloads import MNIST, find_mnist
 
-PACKAGES = ("fastkm", "scikit-learn")
+PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 CLUSTERS = (10, 64, 256)
 SPEED_AT_LEAST = 3.0
 # Both draw alike, but scikit-learn's float32 sums may round to another row to start from, better or
@@ -34,20 +38,24 @@ def points(mnist: Path) -> np.ndarray:
     return rows.astype(np.float32) / np.float32(unit)
 
 
-def serve(package: str, mnist: Path, connection) -> None:
-    """Fit for each (k, seed) received; send back seconds, steps and centroids."""
-    if package == "fastkm":
-        from fastkm import MiniBatchKMeans
-    else:
-        from sklearn.cluster import MiniBatchKMeans
-    X = points(mnist)
-    MiniBatchKMeans(2, max_iter=1, random_state=0).fit(X[:5000])  # loads, starts threads
-    connection.send("ready")
-    for k, seed in iter(connection.recv, None):
+class Worker:
+    """A package's estimator on MNIST; what `Process` asks."""
+
+    def __init__(self, package: str, mnist: str) -> None:
+        self.estimator = import_module(PACKAGES[package]).MiniBatchKMeans
+        self.X = points(Path(mnist))
+        self.estimator(2, max_iter=1, random_state=0).fit(self.X[:5000])  # loads, starts threads
+
+    def fit(self, k: int, seed: int, save: str) -> dict:
         begun = time.perf_counter()
-        fit = MiniBatchKMeans(k, random_state=seed).fit(X)
+        fitted = self.estimator(k, random_state=seed).fit(self.X)
         seconds = time.perf_counter() - begun
-        connection.send((seconds, fit.n_steps_, np.asarray(fit.cluster_centers_, np.float64)))
+        np.save(save, fitted.cluster_centers_)
+        return {"seconds": seconds, "steps": fitted.n_steps_}
+
+
+def serve_worker() -> None:
+    serve(Worker(*sys.argv[1:]))
 
 
 def inertia(X: np.ndarray, centroids: np.ndarray) -> float:
@@ -61,17 +69,19 @@ def inertia(X: np.ndarray, centroids: np.ndarray) -> float:
     return total
 
 
-def measure(k: int, seeds: range, X: np.ndarray, connections: dict) -> dict[str, object]:
+def measure(
+    k: int, seeds: range, X: np.ndarray, workers: dict[str, Process], saved: Path
+) -> dict[str, object]:
     seconds: dict[str, list[float]] = {name: [] for name in PACKAGES}
     steps: dict[str, list[int]] = {name: [] for name in PACKAGES}
     inertias: dict[str, list[float]] = {name: [] for name in PACKAGES}
     for turn, seed in enumerate(seeds):
-        for name in PACKAGES if turn % 2 == 0 else PACKAGES[::-1]:
-            connections[name].send((k, seed))
-            taken, n_steps, centroids = connections[name].recv()
-            seconds[name].append(taken)
-            steps[name].append(n_steps)
-            inertias[name].append(inertia(X, centroids))
+        for name in in_turn(PACKAGES, turn):
+            settle()
+            answer = workers[name].ask("fit", k=k, seed=seed, save=str(saved))
+            seconds[name].append(answer["seconds"])
+            steps[name].append(answer["steps"])
+            inertias[name].append(inertia(X, np.load(saved).astype(np.float64)))
     ours, theirs = (inertias[name] for name in PACKAGES)
     ratios = [t / o for o, t in zip(*(seconds[name] for name in PACKAGES), strict=True)]
     return {
@@ -83,6 +93,17 @@ def measure(k: int, seeds: range, X: np.ndarray, connections: dict) -> dict[str,
         "inertia": {name: statistics.median(inertias[name]) for name in PACKAGES},
         "relative_inertia": statistics.median(ours) / statistics.median(theirs) - 1,
     }
+
+
+def _tell(row: dict) -> None:
+    (our_s, their_s), (our_n, their_n), (our_i, their_i) = (
+        row[key].values() for key in ("seconds", "steps", "inertia")
+    )
+    print(
+        f"{row['k']:5}{our_s:10.3f}{their_s:11.3f}{row['speed']:8.2f}{our_n:7.0f}{their_n:7.0f}"
+        f"{our_i:12.0f}{their_i:12.0f}",
+        flush=True,
+    )
 
 
 def main() -> int:
@@ -98,30 +119,19 @@ def main() -> int:
     if mnist is None:
         parser.error("no MNIST: name its folder by --mnist or FASTKM_MNIST")
     X = points(mnist)
-    context = multiprocessing.get_context("spawn")
-    connections, workers = {}, []
-    for name in PACKAGES:
-        connections[name], theirs = context.Pipe()
-        workers.append(context.Process(target=serve, args=(name, mnist, theirs), daemon=True))
-        workers[-1].start()
-        theirs.close()
-    for connection in connections.values():
-        connection.recv()
     rows = []
-    print(f"{'k':>5}{'fastkm s':>10}{'sklearn s':>11}{'speed':>8}{'steps':>14}{'inertia':>24}")
-    for k in arguments.clusters:
-        row = measure(k, range(arguments.seeds), X, connections)
-        rows.append(row)
-        (our_s, their_s), (our_n, their_n), (our_i, their_i) = (
-            row[key].values() for key in ("seconds", "steps", "inertia")
-        )
-        print(
-            f"{k:5}{our_s:10.3f}{their_s:11.3f}{row['speed']:8.2f}{our_n:7.0f}{their_n:7.0f}"
-            f"{our_i:12.0f}{their_i:12.0f}",
-            flush=True,
-        )
-    for connection in connections.values():
-        connection.send(None)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        files = Path(folder)
+        workers = {}
+        for name in PACKAGES:
+            workers[name] = Process(
+                "benchmarks.minibatch:serve_worker", [name, str(mnist)], files / f"{name}.err"
+            )
+            stack.callback(workers[name].close)
+        print(f"{'k':>5}{'fastkm s':>10}{'sklearn s':>11}{'speed':>8}{'steps':>14}{'inertia':>24}")
+        for k in arguments.clusters:
+            rows.append(measure(k, range(arguments.seeds), X, workers, files / "centroids.npy"))
+            _tell(rows[-1])
     if arguments.json:
         record = {"machine": machine.describe(), "rows": rows}
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,16 +1,11 @@
-"""The process a peer runs in: reads one JSON request per line, answers with one JSON line.
-
-Requests: ``{"do": "open", ...}`` loads the arrays, ``"fit"`` times fits and saves the last one's
-centroids, ``"memory"`` does one fit and answers its peak memory over the start. Whatever a
-package prints goes to standard error.
+"""What a peer's process does: ``open`` loads the arrays, ``fit`` times fits and saves the last
+one's centroids, ``memory`` does one fit and answers its peak memory over the start.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
-import os
 import sys
 import time
 import warnings
@@ -19,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .peers import PEERS
+from .process import serve
 
 _MB_PER_KIB = 1024 / 1e6
 
@@ -102,14 +98,5 @@ class Worker:
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     warnings.simplefilter("ignore")  # every fit here is one that has not converged yet
-    worker = Worker(sys.argv[1])
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("do"))(**request)
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"[:300]}
-        answers.write(json.dumps(answer) + "\n")
+    serve(Worker(sys.argv[1]))

@@ -12,6 +12,7 @@ D. Sculley, "Web-scale k-means clustering", WWW 2010: algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from ._problem import FloatArray, LabelArray, Problem, Slices
 # have been seen, and at most this share of a batch becomes centroids at once.
 _ROWS_PER_CLUSTER_BETWEEN_REASSIGNMENTS = 10
 _LARGEST_REASSIGNED_SHARE = 0.5
+# Rows; beyond it equal shares are searched like any others.
+_MOST_DOUBT = 1e-3
 
 
 @dataclass
@@ -124,20 +127,18 @@ class Stepper:
     """
 
     def __init__(self, batch: Problem, k: int) -> None:
-        self._take(batch, _core.Batch(batch.points, batch.engine(k)))
+        self._take(batch, batch.batch(k), batch)
 
     @classmethod
     def on_rows_of(cls, problem: Problem, batch_size: int, k: int) -> Stepper:
         """Make one whose batches are gathered from the problem's rows, each of weight 1."""
-        memory = np.empty((batch_size, problem.d), dtype=problem.X.dtype)
-        batch = problem.of_rows(memory)
+        batch, core = problem.batch_of(batch_size, k)
         stepper = cls.__new__(cls)
-        core = _core.Batch(batch.points, batch.engine(k), problem.points, memory.view(np.uint8))
-        stepper._take(batch, core)
+        stepper._take(batch, core, problem)
         return stepper
 
-    def _take(self, batch: Problem, core: _core.Batch) -> None:
-        self._batch, self._core = batch, core
+    def _take(self, batch: Problem, core: _core.Batch, source: Problem) -> None:
+        self._batch, self._core, self._source = batch, core, source
         k = core.engine.k
         self._labels = np.empty(batch.n, dtype=np.int32)
         self._sq_dists = np.empty(batch.n)
@@ -176,27 +177,36 @@ class Stepper:
         state.centroids, self._previous = moved, state.centroids
         state.counts = counts
         if random_state is not None and rules.reassignment_ratio > 0:
-            self._reassign(state, random_state, rules)
+            self._reassign(state, random_state, rules, rows)
         return self._batch.weighted_sum(self._sq_dists)
 
     def sq_shift(self, state: State) -> float:
         """Return the squared shift of all centroids in the last step, in X's unit squared."""
         return float(np.sum((state.centroids - self._previous) ** 2))
 
-    def _reassign(self, state: State, random_state: np.random.RandomState, rules: Rules) -> None:
+    def _reassign(
+        self,
+        state: State,
+        random_state: np.random.RandomState,
+        rules: Rules,
+        rows: npt.NDArray[np.int64] | None,
+    ) -> None:
         """Put rows of the batch in the place of centroids that have learnt from few."""
         counts = state.counts
-        is_low = counts < rules.reassignment_ratio * counts.max()
+        least = rules.reassignment_ratio * counts.max()
+        if counts.min() >= least:
+            return
+        is_low = counts < least
         most = int(_LARGEST_REASSIGNED_SHARE * self._batch.n)
         if np.count_nonzero(is_low) > _LARGEST_REASSIGNED_SHARE * self._batch.n:
             is_low[np.argsort(counts, kind="stable")[most:]] = False
         n_low = int(np.count_nonzero(is_low))
-        if n_low == 0:
+        if n_low == 0:  # a batch of one row
             return
-        rows = random_state.choice(self._batch.n, replace=False, size=n_low)
+        picked = random_state.choice(self._batch.n, replace=False, size=n_low)
         if rules.verbose:
             print(f"[MiniBatchKMeans] Reassigning {n_low} cluster centers.")
-        state.centroids[is_low] = self._batch.rows(rows)
+        state.centroids[is_low] = self._source.rows(picked if rows is None else rows[picked])
         # As much as the least of the others has, or they would be reassigned again at once.
         if n_low < len(counts):
             counts[is_low] = counts[~is_low].min()
@@ -253,21 +263,25 @@ class RowDraw:
     """Draws rows with replacement: what ``RandomState.choice(n, size, p=weights / sum)`` draws."""
 
     def __init__(self, n: int, weights: FloatArray | None) -> None:
-        self._is_uniform = weights is None
-        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-        self._cumulative: FloatArray = share.cumsum()
-        self._cumulative /= self._cumulative[-1]
+        self._n, self._weights = n, weights
+        # Up to n roundings of the shares' sums, in rows, and as much again for the products.
+        self._doubt = 1.0 if weights is not None else 4.0 * n * n * 2.0**-53
 
     def __call__(self, random_state: np.random.RandomState, size: int) -> npt.NDArray[np.int64]:
         """Return that many rows, each the first whose cumulative share is above a uniform draw."""
         uniforms = random_state.random_sample(size)
-        if not self._is_uniform:
-            return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
-        # Equal shares all but tell the row; rounding leaves it one off at most, as a rule.
-        rows = (uniforms * len(self._cumulative)).astype(np.int64)
-        rows += self._cumulative[rows] <= uniforms
-        rows -= (rows > 0) & (self._cumulative[rows - 1] > uniforms)
-        below, above = self._cumulative[rows - 1], self._cumulative[rows]
-        if ((above > uniforms) & ((below <= uniforms) | (rows == 0))).all():
-            return rows
+        if self._doubt < _MOST_DOUBT:
+            # Equal shares all but tell the row.
+            places = uniforms * self._n
+            rows = places.astype(np.int64)
+            if np.abs(places - rows - 0.5).max() < 0.5 - self._doubt:
+                return rows
         return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
+
+    @cached_property
+    def _cumulative(self) -> FloatArray:
+        n, weights = self._n, self._weights
+        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+        cumulative: FloatArray = share.cumsum()
+        cumulative /= cumulative[-1]
+        return cumulative

@@ -45,6 +45,10 @@ cdef extern from "kernels.h" nogil:
         double* exact
         float max_norm
 
+    ctypedef struct fastkm_panels:
+        float* values
+        float* sq_norms
+
     ctypedef struct fastkm_scratch:
         float* panel
         double* row
@@ -116,6 +120,24 @@ cdef extern from "kernels.h" nogil:
         double* row
         double* dists
 
+    ctypedef struct fastkm_lesson:
+        const double* centroids
+        const double* counts
+        const double* weights
+        const int64_t* rows
+        const int64_t* begins
+        double exact_scale
+        double* moved
+        double* moved_counts
+        double* sq_dists
+
+    ctypedef struct fastkm_sparse_gathered:
+        const int64_t* sources
+        const int64_t* starts
+        void* values
+        int32_t* columns
+        double* sq_norms
+
     ctypedef struct fastkm_sparse_kernels:
         void (*norms)(const fastkm_sparse*, int64_t, int64_t) noexcept nogil
         void (*pack)(const fastkm_sparse_centroids*, double, int64_t, int64_t) noexcept nogil
@@ -139,17 +161,9 @@ cdef extern from "kernels.h" nogil:
         void (*accept)(const fastkm_sparse*, const fastkm_sparse_centroids*, int64_t, int64_t, int64_t,
                        const uint32_t*, double*) noexcept nogil
         void (*describe)(const fastkm_sparse*, int64_t, int64_t, int64_t*, const fastkm_moments*) noexcept nogil
-
-    ctypedef struct fastkm_lesson:
-        const double* centroids
-        const double* counts
-        const double* weights
-        const int64_t* rows
-        const int64_t* begins
-        double exact_scale
-        double* moved
-        double* moved_counts
-        double* sq_dists
+        void (*gather)(const fastkm_sparse*, const fastkm_sparse_gathered*, int64_t, int64_t) noexcept nogil
+        void (*learn)(const fastkm_sparse*, const fastkm_sparse_centroids*, const fastkm_lesson*, int64_t,
+                      int64_t, fastkm_sparse_scratch*) noexcept nogil
 
     ctypedef struct fastkm_kernels:
         const char* isa
@@ -172,10 +186,12 @@ cdef extern from "kernels.h" nogil:
         void (*distances)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, int64_t,
                           int64_t, fastkm_scratch*, bint, void*) noexcept nogil
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
-                        int64_t, int64_t, const double*, const double*, fastkm_scratch*,
-                        uint32_t*, double*) noexcept nogil
+                        const fastkm_panels*, int64_t, int64_t, const double*, const double*, bint,
+                        fastkm_scratch*, uint32_t*, double*, double*) noexcept nogil
         void (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                        int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
+        void (*fill_panels)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t,
+                            const fastkm_panels*) noexcept nogil
         void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
                          const fastkm_moments*) noexcept nogil
         fastkm_sparse_kernels sparse
@@ -503,6 +519,11 @@ cdef void _describe_segment(_Crew crew, const double[::1] origin, double[:, :, :
 
 # ---- assignment and sums -----------------------------------------------------------------------
 
+# A multiple of the sizes of both layouts' groups.
+cdef enum:
+    PACKED_AT_ONCE = FASTKM_TILE_CENTROIDS * FASTKM_EXACT_LANES // 2
+
+
 cdef class Centroids:
     """k centroids in the layouts that the kernels stream; packed again for each new position."""
     cdef fastkm_centroids centroids
@@ -531,7 +552,7 @@ cdef class Centroids:
         self.centroids.exact = <double*>self.exact.start
 
     cdef int pack(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
-        cdef int64_t step = FASTKM_TILE_CENTROIDS * FASTKM_EXACT_LANES
+        cdef int64_t step = PACKED_AT_ONCE
         cdef int64_t n_tasks = (self.k + step - 1) // step, task
         cdef double work = 64.0 * self.k * self.d
         # Rows that are too few for a second thread wake none for the centroids, unless those are many.
@@ -1041,6 +1062,27 @@ cdef class Engine:
 
 # ---- mini-batches ------------------------------------------------------------------------------
 
+cdef int _list_by_label(const int32_t[::1] labels, int64_t n, int64_t k, int64_t* rows, int64_t* begins) except -1:
+    """Write the rows (n,) of each label, ascending, and where each label's begin (k + 1,)."""
+    cdef int64_t i, j
+    if labels.shape[0] != n:
+        raise ValueError("There must be one label per row.")
+    for i in range(n):
+        if labels[i] < 0 or labels[i] >= k:
+            raise ValueError(f"labels must be in 0 to {k - 1}; got {labels[i]} in row {i}.")
+    with nogil:
+        memset(begins, 0, (k + 1) * sizeof(int64_t))
+        for i in range(n):
+            begins[labels[i]] += 1
+        # Each label's end, which filling from the last row down turns into its beginning.
+        for j in range(1, k + 1):
+            begins[j] += begins[j - 1]
+        for i in range(n - 1, -1, -1):
+            begins[labels[i]] -= 1
+            rows[begins[labels[i]]] = i
+    return 0
+
+
 cdef class Batch:
     """Rows gathered from points into memory of their own, and what k centroids learn from them."""
     cdef Points source
@@ -1107,22 +1149,7 @@ cdef class Batch:
 
     def sort(self, const int32_t[::1] labels):
         """List the rows of each label, ascending, for learn."""
-        cdef int64_t n = self.points.n, k = self.engine.k, i, j
-        if labels.shape[0] != n:
-            raise ValueError("There must be one label per row.")
-        for i in range(n):
-            if labels[i] < 0 or labels[i] >= k:
-                raise ValueError(f"labels must be in 0 to {k - 1}; got {labels[i]} in row {i}.")
-        with nogil:
-            memset(self.begins, 0, (k + 1) * sizeof(int64_t))
-            for i in range(n):
-                self.begins[labels[i]] += 1
-            # Each label's end, which filling from the last row down turns into its beginning.
-            for j in range(1, k + 1):
-                self.begins[j] += self.begins[j - 1]
-            for i in range(n - 1, -1, -1):
-                self.begins[labels[i]] -= 1
-                self.rows[self.begins[labels[i]]] = i
+        _list_by_label(labels, self.points.n, self.engine.k, self.rows, self.begins)
 
     def learn(self, const double[::1] weights, const double[::1] counts, double[:, ::1] moved,
               double[::1] moved_counts, double[::1] sq_dists, int64_t start, int64_t stop):
@@ -1163,10 +1190,43 @@ cdef class Batch:
 
 # ---- k-means++ ---------------------------------------------------------------------------------
 
+cdef class Panels:
+    """All points in the float32 kernel's coordinates and order."""
+    cdef Points points
+    cdef fastkm_panels panels
+    cdef _Memory memory
+
+    def __init__(self, Points points not None, Frame frame not None, int n_threads, str isa):
+        cdef int64_t n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int64_t n = n_blocks * FASTKM_BLOCK_ROWS
+        cdef _Crew crew = _Crew(points, 1, n_threads, isa)
+        cdef int used = crew.threads_for(n_blocks, 4.0 * points.n * points.d)
+        if frame.shift.shape[0] != points.d:
+            raise ValueError("The frame must be of the points.")
+        self.points = points
+        self.memory = _Memory()
+        self.memory.allocate(_size(n, points.d + 1, sizeof(float)))
+        self.panels.values = <float*>self.memory.start
+        self.panels.sq_norms = self.panels.values + n * points.d
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.fill_block(frame, crew, b)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="static"):
+                    self.fill_block(frame, crew, b)
+
+    cdef void fill_block(self, Frame frame, _Crew crew, int64_t b) noexcept nogil:
+        cdef int64_t i = b * FASTKM_BLOCK_ROWS
+        crew.kernels.fill_panels(&self.points.points, &frame.frame, i, min(i + FASTKM_BLOCK_ROWS, self.points.n),
+                                 &self.panels)
+
+
 cdef class Seeder:
     """Squared distances of all points to their nearest seed, and what further seeds would change."""
     cdef Points points
     cdef Frame frame
+    cdef Panels panels
     cdef Centroids candidates
     cdef _Crew crew
     cdef const double[::1] weights
@@ -1174,11 +1234,13 @@ cdef class Seeder:
     cdef double[::1] block_sums
     cdef uint32_t[::1] masks
     cdef double[:, ::1] gains
+    cdef _Memory errors_memory
+    cdef double* errors_of
     cdef int64_t n_blocks
 
-    def __init__(self, Points points not None, Frame frame not None, const double[::1] weights, int64_t n_candidates,
-                 double[::1] closest, double[::1] block_sums, uint32_t[::1] masks, double[:, ::1] gains,
-                 int n_threads, str isa):
+    def __init__(self, Points points not None, Frame frame not None, Panels panels, const double[::1] weights,
+                 int64_t n_candidates, double[::1] closest, double[::1] block_sums, uint32_t[::1] masks,
+                 double[:, ::1] gains, int n_threads, str isa):
         self.n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
         if n_candidates < 1 or n_candidates > FASTKM_MAX_CANDIDATES:
             raise ValueError(f"n_candidates must be in 1 to {FASTKM_MAX_CANDIDATES}; got {n_candidates}.")
@@ -1186,21 +1248,33 @@ cdef class Seeder:
                 or gains.shape[0] != self.n_blocks or gains.shape[1] != n_candidates \
                 or (weights is not None and weights.shape[0] != points.n):
             raise ValueError("The seeder's arrays must fit the points.")
+        if panels is not None and panels.points is not points:
+            raise ValueError("The panels must be of the seeder's points.")
         self.points = points
         self.frame = frame
+        self.panels = panels
         self.weights = weights
         self.closest = closest
         self.block_sums = block_sums
         self.masks = masks
         self.gains = gains
+        self.errors_memory = _Memory()
+        self.errors_memory.allocate(_size(self.n_blocks, n_candidates, sizeof(double)), zero=True)
+        self.errors_of = <double*>self.errors_memory.start
         self.candidates = Centroids(n_candidates, points.d)
         self.crew = _Crew(points, n_candidates, n_threads, isa)
 
-    def propose(self, const double[:, ::1] candidates):
+    def begin(self, const double[:, ::1] candidates):
+        """Propose candidates where there is no seed yet: each is nearer to every row."""
+        self.candidates.pack(candidates, self.frame, self.crew)
+        self.masks[:] = <uint32_t>0xffffffff
+
+    def propose(self, const double[:, ::1] candidates, bint exactly=True):
         """Find each candidate's gain: how much of the potential it would take away.
 
         candidates has shape (n_candidates, d) and must not change until accept. The gains of each block of rows are in
-        gains (n_blocks, n_candidates), to be added in order.
+        gains (n_blocks, n_candidates), to be added in order. Not exactly: they are right to within `errors`, and
+        found much sooner.
         """
         cdef int64_t b
         cdef int used = self.crew.threads_for(
@@ -1210,20 +1284,35 @@ cdef class Seeder:
         with nogil:
             if used == 1:
                 for b in range(self.n_blocks):
-                    self.propose_block(b, 0)
+                    self.propose_block(b, exactly, 0)
             else:
                 for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
-                    self.propose_block(b, threadid())
+                    self.propose_block(b, exactly, threadid())
 
-    cdef void propose_block(self, int64_t b, int t) noexcept nogil:
+    def errors(self):
+        """Return what the sum of each candidate's last gains may be wrong by, as a list."""
+        cdef int64_t b, j, k = self.candidates.k
+        cdef double total
+        sums = []
+        for j in range(k):
+            total = 0
+            for b in range(self.n_blocks):
+                total += self.errors_of[b * k + j]
+            sums.append(total)
+        return sums
+
+    cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
         cdef const double* weights = NULL
+        cdef const fastkm_panels* panels = NULL
         if self.weights is not None:
             weights = &self.weights[0]
+        if self.panels is not None:
+            panels = &self.panels.panels
         self.crew.kernels.propose(
-            &self.points.points, &self.frame.frame, &self.candidates.centroids, i,
-            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], weights,
-            &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0]
+            &self.points.points, &self.frame.frame, &self.candidates.centroids, panels, i,
+            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], weights, exactly,
+            &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0], self.errors_of + b * self.candidates.k
         )
 
     def accept(self, int64_t candidate):
@@ -1257,3 +1346,4 @@ cdef class Seeder:
 # ---- CSR rows ----------------------------------------------------------------------------------
 
 include "_core_sparse.pxi"
+include "_core_sparse_batch.pxi"

@@ -12,6 +12,8 @@ cdef class SparsePoints:
     cdef const int64_t[::1] starts
     cdef fastkm_sparse rows
     cdef _Memory sq_norms
+    cdef _Memory places  # of a batch that is filled from other rows; see SparseBatch
+    cdef _Memory entries
     cdef readonly int64_t n
     cdef readonly int64_t d
     cdef readonly int64_t n_entries
@@ -370,6 +372,33 @@ cdef class SparseEngine:
                 for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
                     self.own_block(&labels[0], &sq_dists[0], start, stop, b, threadid())
 
+    def assign_and_measure(self, int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
+        """Label rows [start, stop) and write their squared distances to their centroids, times exact_scale^2.
+
+        What assign and then own_sq_dists write, while each block of rows is in cache.
+        """
+        cdef _Round task
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int used = _threads_worth(self.crew.n_threads, n_blocks, self.row_work * (stop - start))
+        _check_rows(self.points.n, labels.shape[0], start, stop)
+        self.check_centroids()
+        if sq_dists.shape[0] != self.points.n:
+            raise ValueError("sq_dists must have one value per point.")
+        task.start = start
+        task.stop = stop
+        task.labels = &labels[0]
+        task.recheck = True
+        task.accumulates = False
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.assign_block(&task, None, True, b, 0)
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
+                    self.assign_block(&task, None, True, b, threadid())
+                    self.own_block(task.labels, &sq_dists[0], start, stop, b, threadid())
+
     cdef int check_label(self, int32_t label, int64_t i) except -1:
         if label < 0 or label >= self.k:
             raise ValueError(f"labels must be in 0 to {self.k - 1}; got {label} in row {i}.")
@@ -464,6 +493,11 @@ cdef class SparseSeeder:
         self.crew = _SparseCrew(points.d, n_candidates, n_threads, isa)
         points.set_scale(self.scale, self.crew)
 
+    def begin(self, const double[:, ::1] candidates):
+        """Propose candidates where there is no seed yet: each is nearer to every row."""
+        self.candidates.pack(candidates, self.scale, self.crew)
+        self.masks[:] = <uint32_t>0xffffffff
+
     def propose(self, const double[:, ::1] candidates, bint exactly=True):
         """Find each candidate's gain: how much of the potential it would take away.
 
@@ -485,9 +519,15 @@ cdef class SparseSeeder:
 
     def errors(self):
         """Return what the sum of each candidate's last gains may be wrong by, as a list."""
-        cdef int64_t b, j
-        return [sum(self.errors_of[b * self.candidates.k + j] for b in range(self.n_blocks))
-                for j in range(self.candidates.k)]
+        cdef int64_t b, j, k = self.candidates.k
+        cdef double total
+        sums = []
+        for j in range(k):
+            total = 0
+            for b in range(self.n_blocks):
+                total += self.errors_of[b * k + j]
+            sums.append(total)
+        return sums
 
     cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS

@@ -43,7 +43,6 @@ class CentroidEstimator(
     n_clusters: int
     init: Any
     n_init: int | Literal["auto"]
-    _accepts_sparse = True
     n_threads: int | None
     cluster_centers_: npt.NDArray[Any]
     labels_: npt.NDArray[np.int32]
@@ -189,7 +188,7 @@ class CentroidEstimator(
 
     def _problem(self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Problem:
         """Check new rows and describe them."""
-        points = check_points(X, self, reset=False, accept_sparse=self._accepts_sparse)
+        points = check_points(X, self, reset=False)
         weights = check_weights(sample_weight, points)
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
@@ -197,7 +196,7 @@ class CentroidEstimator(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._accepts_sparse
+        tags.input_tags.sparse = True
         return tags
 
     def _distances(self, problem: Problem) -> npt.NDArray[Any]:

@@ -17,11 +17,14 @@ class Potential:
 
     Notes
     -----
-    O(n) memory. A proposal costs O(n d) per candidate in float32, and O(d) in float64 for each pair
-    of a point and a candidate that may be nearer than the point's nearest seed.
+    O(n) memory, and 16 MiB at most for small problems' points in the kernel's order. A proposal
+    costs O(n d) per candidate in float32, and O(d) in float64 for each point that the accepted one
+    may be nearer to than its nearest seed; for all candidates' points, where float32 leaves open
+    which one is best.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, n_seeds: int) -> None:
+        self._n_seeds = n_seeds
         n_blocks = -(-problem.n // _core.BLOCK_ROWS)
         self._problem = problem
         self._weights = problem.relative_weights if problem.uniform_weight is None else None
@@ -35,9 +38,8 @@ class Potential:
         if n_candidates not in self._seeders:
             problem = self._problem
             gains = np.empty((len(self._block_sums), n_candidates))
-            seeder = problem.seeder(
-                self._weights, n_candidates, self._closest, self._block_sums, self._masks, gains
-            )
+            arrays = self._closest, self._block_sums, self._masks, gains
+            seeder = problem.seeder(self._n_seeds, self._weights, n_candidates, *arrays)
             self._seeders[n_candidates] = seeder, gains
         return self._seeders[n_candidates]
 
@@ -47,10 +49,8 @@ class Potential:
         return np.asarray(np.add.reduce(gains, axis=0))
 
     def _rough_gains(self, rows: npt.NDArray[np.intp]) -> FloatArray | None:
-        """Gains sooner, where the problem has them and their errors leave no doubt who is best."""
+        """Gains sooner, where their errors leave no doubt who is best."""
         seeder, gains = self._seeder(len(rows))
-        if not self._problem.has_rough_gains:
-            return None
         seeder.propose(self._problem.rows(rows), exactly=False)
         rough = np.asarray(np.add.reduce(gains, axis=0))
         # Beside the errors, the rounding of the sums and of the potentials they are taken from.
@@ -67,11 +67,14 @@ class Potential:
 
     def start(self, row: int) -> float:
         """Take the first seed and return the potential."""
-        self._gains(np.array([row]))
+        self._seeder(1)[0].begin(self._problem.rows([row]))
         return self._accept(1, 0)
 
     def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:
-        """Return the potential (len(rows),) that each row would leave as the next seed."""
+        """Return the potential (len(rows),) that each row would leave as the next seed.
+
+        The lowest is surely the lowest; float32 may have found the potentials.
+        """
         groups = range(0, len(rows), _core.MAX_CANDIDATES)
         self._proposed = [
             np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups
@@ -93,17 +96,15 @@ class Potential:
 
     def draw(self, thresholds: FloatArray) -> npt.NDArray[np.intp]:
         """Return the first row at which the cumulative potential reaches each threshold."""
-        n, block_rows = self._problem.n, _core.BLOCK_ROWS
-        rows = np.empty(len(thresholds), dtype=np.intp)
-        for t, threshold in enumerate(thresholds):
-            block = min(
-                int(np.searchsorted(self._cumulative, threshold)), len(self._cumulative) - 1
-            )
-            begin, end = block * block_rows, min((block + 1) * block_rows, n)
-            shares = self._closest[begin:end]
-            if self._weights is not None:
-                shares = shares * self._weights[begin:end]
-            before = self._cumulative[block - 1] if block else 0.0
-            row = begin + int(np.searchsorted(before + np.cumsum(shares), threshold))
-            rows[t] = min(row, end - 1)
-        return rows
+        n_blocks, block_rows = len(self._cumulative), _core.BLOCK_ROWS
+        blocks = np.minimum(np.searchsorted(self._cumulative, thresholds), n_blocks - 1)
+        before = np.where(blocks > 0, self._cumulative[blocks - 1], 0.0)
+        rows = blocks[:, None] * block_rows + np.arange(block_rows)
+        last = self._problem.n - 1
+        shares = self._closest[np.minimum(rows, last)]
+        if self._weights is not None:
+            shares *= self._weights[np.minimum(rows, last)]
+        is_below = before[:, None] + np.cumsum(shares, axis=1) < thresholds[:, None]
+        in_block = np.minimum(np.count_nonzero(is_below, axis=1), block_rows - 1)
+        picked: npt.NDArray[np.intp] = np.minimum(rows[:, 0] + in_block, last)
+        return picked

@@ -24,6 +24,10 @@ SEGMENT_VALUES = 65536
 SAMPLE_ROWS = 64
 # Largest weights between 2^-this and 2^this keep their products with values within float64's range.
 MODERATE_EXPONENT = 32
+# Points are kept in the kernel's order up to 16 MiB in float32, and for so many seeds: fresh memory
+# costs what some ten passes save.
+_MOST_KEPT_VALUES = 2**22
+_LEAST_SEEDS_TO_KEEP_FOR = 16
 
 
 class Slices:
@@ -62,6 +66,11 @@ def _exponent(magnitude: npt.ArrayLike) -> npt.NDArray[np.intc]:
     return np.frexp(magnitude)[1]
 
 
+def keeps_panels(points: _core.Points, n_seeds: int) -> bool:
+    """Tell whether seeding keeps the points in the kernel's order, not to load them each time."""
+    return n_seeds >= _LEAST_SEEDS_TO_KEEP_FOR and points.n * points.d <= _MOST_KEPT_VALUES
+
+
 class Problem:
     """X where the user keeps it, described once.
 
@@ -90,9 +99,8 @@ class Problem:
 
     # What a Problem of another kind of rows replaces.
     engine_class: Any = _core.Engine
-    seeder_class: Any = _core.Seeder
+    batch_class: Any = _core.Batch
     can_be_sketched = True  # whether its engine takes a filter
-    has_rough_gains = False  # whether its seeder can propose without the last bits
 
     def __init__(
         self,
@@ -112,6 +120,7 @@ class Problem:
         self.n, self.d = self.points.n, self.points.d
         self.sample_weight = sample_weight
         self._slices: dict[int, Slices] = {}
+        self._panels: _core.Panels | None = None
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
         if sample_weight is not None:
@@ -220,9 +229,23 @@ class Problem:
         """Make the engine that labels the points under k centroids."""
         return self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
 
-    def seeder(self, *arrays: Any) -> Any:
-        """Make the seeder over the arrays of `Potential`."""
-        return self.seeder_class(self.points, self.frame, *arrays, self.n_threads, self.isa)
+    def batch(self, k: int) -> Any:
+        """Make what lets k centroids learn from all rows, where they stand, as one batch."""
+        return self.batch_class(self.points, self.engine(k))
+
+    def batch_of(self, n: int, k: int) -> "tuple[Problem, Any]":
+        """Make a batch that n of the rows, each of weight 1, are gathered into, and its problem."""
+        memory = np.empty((n, self.d), dtype=self.X.dtype)
+        batch = self.of_rows(memory)
+        engine = batch.engine(k)
+        return batch, _core.Batch(batch.points, engine, self.points, memory.view(np.uint8))
+
+    def seeder(self, n_seeds: int, *arrays: Any) -> Any:
+        """Make the seeder over the arrays of `Potential`, for so many seeds."""
+        if self._panels is None and keeps_panels(self.points, n_seeds):
+            self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
+        seeder: Any = _core.Seeder
+        return seeder(self.points, self.frame, self._panels, *arrays, self.n_threads, self.isa)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

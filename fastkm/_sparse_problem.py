@@ -41,9 +41,8 @@ class SparseProblem(Problem):
     """
 
     engine_class: Any = _core.SparseEngine
-    seeder_class: Any = _core.SparseSeeder
+    batch_class: Any = _core.SparseBatch
     can_be_sketched = False
-    has_rough_gains = True
 
     def _take(self, X: Any) -> None:
         self.X = X
@@ -54,6 +53,12 @@ class SparseProblem(Problem):
     def rows(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the rows as a new float64 array of shape (len(indices), d)."""
         return np.ascontiguousarray(self.X[np.asarray(indices)].toarray(), dtype=np.float64)
+
+    def batch_of(self, n: int, k: int) -> tuple[Problem, Any]:
+        """Make a batch as `Problem` does. Its X stays empty: only the core's rows are filled."""
+        batch = self.of_rows(type(self.X)((n, self.d), dtype=self.X.dtype))
+        batch._row_values = self._row_values
+        return batch, _core.SparseBatch(batch.points, batch.engine(k), self.points)
 
     def _sample_mean(self, rows: range) -> FloatArray:
         mean = self.X[np.asarray(rows)].mean(axis=0, dtype=np.float64)
@@ -75,6 +80,11 @@ class SparseProblem(Problem):
         super()._choose_coordinates(low, high)
         if self.uniform_weight is None:
             self.shift = np.zeros(self.d)  # weighted sums of entries alone
+
+    def seeder(self, n_seeds: int, *arrays: Any) -> Any:
+        """Make the seeder over the arrays of `Potential`."""
+        seeder: Any = _core.SparseSeeder
+        return seeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

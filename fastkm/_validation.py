@@ -23,9 +23,7 @@ from . import _core
 _SKLEARN_DTYPES = [np.float64, np.float32]
 
 
-def check_points(
-    X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True, accept_sparse: bool = True
-) -> Any:
+def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True) -> Any:
     """Return X as an array that the core reads as it stands.
 
     Parameters
@@ -40,8 +38,6 @@ def check_points(
         (`reset`) or compared.
     reset : bool
         Whether this is a fit.
-    accept_sparse : bool
-        Whether sparse rows are taken at all.
 
     Returns
     -------
@@ -56,15 +52,12 @@ def check_points(
 
     Raises
     ------
-    TypeError
-        If X is sparse and sparse rows are not taken.
     ValueError
         If X is not 2-D, empty, complex, not numeric, or has another number of features than the
         fit had.
     """
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
-    formats = "csr" if accept_sparse else False
-    options = {"accept_sparse": formats, "dtype": dtype, "ensure_all_finite": False}
+    options = {"accept_sparse": "csr", "dtype": dtype, "ensure_all_finite": False}
     if estimator is None:
         points = check_array(X, input_name="X", **options)
     else:

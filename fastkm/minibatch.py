@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from . import _batches
 from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
 from ._problem import Problem
+from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
 from ._validation import check_is_finite, check_n_samples, check_points, check_weights
 from .seeding import make_seed
@@ -96,6 +97,10 @@ class MiniBatchKMeans(CentroidEstimator):
     A step takes O(batch_size d k) time, the labels in the end O(n d k). X is read in place: beside
     it a fit holds O(n) numbers, the batch and the rows to seed from.
 
+    CSR rows stay sparse, in the batch too: d is then the number of a row's entries, and a step
+    takes another O(n_features k). The centroids have the bits that the same rows give when they are
+    dense, the inertia differs by rounding; `partial_fit` takes dense and sparse batches in turn.
+
     Where more than half a batch would be reassigned, the centroids of the lowest weight are, ties
     to the lowest index; scikit-learn leaves ties to NumPy's sort.
 
@@ -121,7 +126,6 @@ class MiniBatchKMeans(CentroidEstimator):
            [10.,  2.]])
     """
 
-    _accepts_sparse = False
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (scikit-learn's machinery)
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
@@ -177,7 +181,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             The rows to cluster; read in place and left as it is.
         y : ignored
             For scikit-learn's pipelines.
@@ -195,40 +199,39 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError
             If X, the weights or a parameter are not what they must be, before any work; or if all
             of the rows drawn to seed from weigh nothing.
-        TypeError
-            If X is sparse.
 
         Warns
         -----
         RuntimeWarning
             If several seedings from one array are asked for, or `init_size` is below `n_clusters`.
         """
-        points = check_points(X, self, accept_sparse=False)
-        check_n_samples(len(points), self.n_clusters)
+        points = check_points(X, self)
+        n = points.shape[0]
+        check_n_samples(n, self.n_clusters)
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
-        self._resolve_sizes(len(points))
+        self._resolve_sizes(n)
         weights = check_weights(sample_weight, points)
         init = self._check_init(points.shape[1])
         random_state = check_random_state(self.random_state)
 
-        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         rules = self._rules(
-            n_steps=self.max_iter * len(points) // self._batch_size,
+            n_steps=self.max_iter * n // self._batch_size,
             tol=self.tol * float(np.mean(problem.variance)),
         )
         seeds = self._best_seeds(problem, init, n_init, random_state)
         run = _batches.run(problem, seeds, rules, random_state)
 
         self.n_steps_ = run.n_steps
-        self.n_iter_ = -(-run.n_steps * self._batch_size // len(points))
+        self.n_iter_ = -(-run.n_steps * self._batch_size // n)
         self._keep(run.state, np.float32 if points.dtype == np.float32 else np.float64)
         if self.compute_labels:
             self._label(problem)
         else:
             if hasattr(self, "labels_"):
                 del self.labels_  # of an earlier fit
-            total_weight = len(points) if weights is None else float(weights.sum())
+            total_weight = n if weights is None else float(weights.sum())
             self.inertia_ = run.mean_inertia * total_weight
         return self
 
@@ -242,7 +245,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             The batch; read in place and left as it is.
         y : ignored
             For scikit-learn's pipelines.
@@ -256,8 +259,8 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Raises
         ------
-        ValueError, TypeError
-            As `fit` raises them; too few rows only at the first call.
+        ValueError
+            As `fit` raises it; too few rows only at the first call.
 
         Warns
         -----
@@ -265,17 +268,17 @@ class MiniBatchKMeans(CentroidEstimator):
             As `fit` does, at the first call.
         """
         is_first = not hasattr(self, "cluster_centers_")
-        points = check_points(X, self, reset=is_first, accept_sparse=False)
+        points = check_points(X, self, reset=is_first)
         weights = check_weights(sample_weight, points)
         if is_first:
-            check_n_samples(len(points), self.n_clusters)
+            check_n_samples(points.shape[0], self.n_clusters)
             self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
-            self._resolve_sizes(len(points))
+            self._resolve_sizes(points.shape[0])
             init = self._check_init(points.shape[1])
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
 
-        problem = Problem(points, weights, n_threads=effective_n_threads(self.n_threads))
+        problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         is_single = points.dtype == np.float32
         if is_first:

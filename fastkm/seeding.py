@@ -168,7 +168,7 @@ def pick_plusplus_rows(
     """Pick `n_clusters` rows by greedy k-means++; see `kmeans_plusplus`."""
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
-    potential = Potential(problem)
+    potential = Potential(problem, n_clusters)
     rows = np.empty(n_clusters, dtype=np.int64)
     rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
     potential.start(int(rows[0]))

@@ -30,8 +30,9 @@ def _load_benchmarks():
 
 
 _load_benchmarks()
-from benchmarks import figures, measure, reference, report, sparse, workloads  # noqa: E402
+from benchmarks import figures, measure, reference, report, sparse, transform, workloads  # noqa: E402
 from benchmarks.peers import PEERS, Peer, Result, environment  # noqa: E402
+from benchmarks.process import PeerError, Process, in_turn  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
 
 # --- workloads ---------------------------------------------------------------------------------
@@ -239,6 +240,28 @@ def test_a_peer_that_is_absent_fails_or_dies_is_reported(tmp_path):
     assert (cells["sklearn"].status, cells["sklearn"].note) == ("unsupported", "takes no float32")
 
 
+def _start(code, tmp_path, monkeypatch, limit):
+    """Start a process whose worker is the code's, from a folder on its path."""
+    (tmp_path / "strange_worker.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return Process("strange_worker:main", [], tmp_path / "err", limit=limit)
+
+
+def test_a_process_that_dies_says_its_last_words(tmp_path, monkeypatch):
+    with pytest.raises(PeerError, match=r"ended with 1: ValueError: no good"):
+        _start("def main(): raise ValueError('no good')", tmp_path, monkeypatch, limit=60)
+
+
+def test_a_process_that_is_silent_is_not_waited_for(tmp_path, monkeypatch):
+    with pytest.raises(PeerError, match=r"no answer within 0\.5 s"):
+        _start("def main(): import time; time.sleep(99)", tmp_path, monkeypatch, limit=0.5)
+
+
+def test_first_of_a_turn_changes():
+    assert in_turn(("a", "b"), 0) == in_turn(("a", "b"), 2) == ["a", "b"]
+    assert in_turn(("a", "b"), 1) == ["b", "a"]
+
+
 def test_worker_tells_a_package_that_is_not_installed_from_a_broken_one(monkeypatch):
     monkeypatch.setitem(PEERS, "ghost", Peer("ghost", "ghost-cpu", "no_such_module", None))
     answer = Worker("ghost").open("unread.npy", "unread.npy", rounds=1, n_threads=1)
@@ -337,6 +360,20 @@ def test_command_line_refuses_what_it_cannot_do():
     assert "no 'z9'; there are d10, a64" in done.stderr
 
 
+def test_sparse_benchmark_refuses_mini_batches_of_higher_inertia(tmp_path):
+    X = sparse.newsgroups_like(60, 30, 0.2)
+    dense, centroids = X.toarray(), X[:5].toarray()
+    direct = ((dense[:, None] - centroids) ** 2).sum(axis=2).min(axis=1).sum()
+    assert sparse.inertia(X, centroids) == pytest.approx(direct, rel=1e-12)
+    answers = {name: {"rounds": 1} for name in sparse.PACKAGES}
+    np.save(tmp_path / "scikit-learn.npy", centroids)
+    np.save(tmp_path / "fastkm.npy", centroids)
+    sparse._check_same("mini-batches", answers, tmp_path, X)
+    np.save(tmp_path / "fastkm.npy", centroids + 0.1)
+    with pytest.raises(RuntimeError, match="inertia is 1"):
+        sparse._check_same("mini-batches", answers, tmp_path, X)
+
+
 def test_sparse_benchmark_measures_a_matrix_as_it_says(tmp_path, capsys):
     X = sparse.newsgroups_like(2000, 3000, 0.005)
     assert 0.003 < X.nnz / (2000 * 3000) < 0.008  # about as asked
@@ -349,3 +386,24 @@ def test_sparse_benchmark_measures_a_matrix_as_it_says(tmp_path, capsys):
     assert set(results) == set(sparse.MEASURES)
     assert all(result["fastkm"] > 0 for result in results.values())
     assert "times as fast" in capsys.readouterr().out
+
+
+def test_transform_benchmark_times_right_distances(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(transform, "SHAPES", transform.SHAPES[-3:])
+    record = tmp_path / "transform.json"
+    assert transform.main(["--rows", "300", "--turns", "1", "--json", str(record)]) == 0
+    results = json.loads(record.read_text())["results"]
+    assert len(results) == 3 * len(transform.DTYPES)
+    assert all(result["fastkm"] > 0 for result in results.values())
+    assert "ratio" in capsys.readouterr().out
+
+
+def test_transform_benchmark_refuses_wrong_distances():
+    shape = (60, 3, 5)
+    X, centroids = transform.data(*shape, "float64")
+    right = np.sqrt(((X[:, None] - centroids) ** 2).sum(axis=2))
+    transform.check_right(right, np.zeros((5, 5)), shape, "float64")
+    with pytest.raises(AssertionError, match="Not equal"):
+        transform.check_right(right * (1 + 1e-10), np.zeros((5, 5)), shape, "float64")
+    with pytest.raises(RuntimeError, match="no time counts"):
+        transform.check_right(right, np.full((5, 5), 1e-9), shape, "float64")

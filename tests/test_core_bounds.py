@@ -52,7 +52,7 @@ for at_end in (False, True):
         engine.accumulate_weighted(labels, weights, fenced(problem.shift, at_end),
                                    fenced(np.zeros((k, d)), at_end), fenced(np.zeros(k), at_end),
                                    0, n)
-        potential = Potential(problem)
+        potential = Potential(problem, 1)
         potential.start(n - 1)
         potential.propose(np.arange(min(n, 7)))
         potential.accept(0)

@@ -188,7 +188,7 @@ def seeder(problem, **wrong):
     given = {"weights": np.ones(N), "n_candidates": K, "closest": np.full(N, np.inf),
              "block_sums": np.zeros(2), "masks": np.zeros(N, np.uint32),
              "gains": np.zeros((2, K)), **wrong}  # fmt: skip
-    return _core.Seeder(problem.points, problem.frame, *given.values(), 1, ISAS[0])
+    return _core.Seeder(problem.points, problem.frame, None, *given.values(), 1, ISAS[0])
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,18 @@ def test_a_seeder_refuses_what_does_not_fit(parts, wrong):
     seeder(parts["problem"]).propose(np.zeros((K, D)))
     with pytest.raises((ValueError, TypeError)):
         seeder(parts["problem"], **wrong)
+
+
+def test_panels_of_other_points_are_refused(parts):
+    problem = parts["problem"]
+    other, _ = make_engine(np.zeros((N, D)), np.zeros((K, D)))
+    arrays = [np.ones(N), K, np.full(N, np.inf), np.zeros(2), np.zeros(N, np.uint32)]
+    panels = _core.Panels(other.points, other.frame, 1, ISAS[0])
+    with pytest.raises(ValueError, match="panels must be of the seeder's points"):
+        _core.Seeder(problem.points, problem.frame, panels, *arrays, np.zeros((2, K)), 1, ISAS[0])
+    wider, _ = make_engine(np.zeros((N, D + 1)), np.zeros((K, D + 1)))
+    with pytest.raises(ValueError, match="frame must be of the points"):
+        _core.Panels(problem.points, wider.frame, 1, ISAS[0])
 
 
 @pytest.mark.parametrize("candidate", [-1, K, 0])

@@ -43,7 +43,7 @@ def integers(rng):
 def test_every_step_is_the_oracles(isa, n_threads, weighs, n_candidates, integers, rng):
     weights = rng.integers(0, 5, size=1100).astype(np.float64) if weighs else None
     oracle = Oracle(integers, weights)
-    potential = Potential(Problem(integers, weights, n_threads=n_threads, isa=isa))
+    potential = Potential(Problem(integers, weights, n_threads=n_threads, isa=isa), 1)
     assert potential.start(7) == (oracle.take(7), oracle.total)[1]
     # The candidate accepted is in the first group of 32, in the last, and between.
     for taken in (0, n_candidates - 1, n_candidates // 2, min(31, n_candidates - 1)):
@@ -59,7 +59,7 @@ def test_every_step_is_the_oracles(isa, n_threads, weighs, n_candidates, integer
 def test_draw_is_the_first_row_at_which_the_cumulative_sum_arrives(weighs, integers, rng):
     weights = rng.integers(0, 3, size=1100).astype(np.float64) if weighs else None
     oracle = Oracle(integers, weights)
-    potential = Potential(Problem(integers, weights, n_threads=1))
+    potential = Potential(Problem(integers, weights, n_threads=1), 1)
     potential.start(300)
     oracle.take(300)
     cumulative = np.cumsum(oracle.weights * oracle.closest)
@@ -80,7 +80,7 @@ def test_draw_is_the_first_row_at_which_the_cumulative_sum_arrives(weighs, integ
 
 def test_real_values_are_right_to_rounding(rng):
     X, weights = rng.normal(size=(3000, 20)) + 100, rng.uniform(size=3000)
-    oracle, potential = Oracle(X, weights), Potential(Problem(X, weights, n_threads=2))
+    oracle, potential = Oracle(X, weights), Potential(Problem(X, weights, n_threads=2), 1)
     oracle.take(5)
     # Sums of 3000 non-negative products of sums of 20 squares, in two orders.
     bound = 2 * 3030 * 2.0**-53
@@ -93,15 +93,15 @@ def test_real_values_are_right_to_rounding(rng):
 
 
 def test_equal_weights_leave_draws_and_choices_as_they_are(integers):
-    plain = Potential(Problem(integers, n_threads=1))
-    equal = Potential(Problem(integers, np.full(1100, 0.7), n_threads=1))
+    plain = Potential(Problem(integers, n_threads=1), 1)
+    equal = Potential(Problem(integers, np.full(1100, 0.7), n_threads=1), 1)
     assert plain.start(2) == equal.start(2)
     rows = np.arange(9)
     assert np.array_equal(plain.propose(rows), equal.propose(rows))
 
 
 def test_a_seed_proposed_again_gains_nothing(integers):
-    potential = Potential(Problem(integers, n_threads=1))
+    potential = Potential(Problem(integers, n_threads=1), 1)
     total = potential.start(40)
     assert potential.propose(np.array([40, 41]))[0] == total
     assert potential.accept(0) == total
@@ -118,14 +118,17 @@ def test_extreme_values_have_a_finite_potential(name, rng):
     }[name]
     problem = Problem(X, n_threads=1)
     scaled = X.astype(np.float64) * problem.exact_scale
-    oracle, potential = Oracle(scaled, None), Potential(problem)
+    oracle, potential = Oracle(scaled, None), Potential(problem, 1)
     oracle.take(1)
     bound = 400 * 2.0**-53
     assert 0 < potential.start(1) < np.inf
     np.testing.assert_allclose(potential.total, oracle.total, rtol=bound)
     rows = np.array([0, 4, 9])
     expected = oracle.potentials(rows)
-    assert (np.abs(potential.propose(rows) - expected) <= 2 * bound * oracle.total).all()
+    # What float32 proposes need not be right to the last bits, as long as the best is the best.
+    assert np.argmin(potential.propose(rows)) == np.argmin(expected)
+    exact = potential.total - potential._gains(rows)
+    assert (np.abs(exact - expected) <= 2 * bound * oracle.total).all()
 
 
 def test_groups_are_of_as_many_candidates_as_a_mask_has_bits():

@@ -284,7 +284,7 @@ def test_potentials_have_the_bits_of_the_dense_path(isa, offset):
     for X in (csr(dense), dense):
         problem = make_problem(X, n_threads=2, isa=isa)
         arrays = [np.full(300, np.inf), np.empty(2), np.zeros(300, np.uint32), np.empty((2, 3))]
-        seeder = problem.seeder(None, 3, *arrays)
+        seeder = problem.seeder(1, None, 3, *arrays)
         seeder.propose(problem.rows([3, 50, 200]))
         seeder.accept(1)
         candidates = problem.rows([7, 50, 250])
@@ -299,7 +299,7 @@ def test_rough_gains_are_right_to_their_errors():
     dense = rows(300, 37, 0.4, seed=9)
     problem = SparseProblem(csr(dense), n_threads=1)
     arrays = [np.full(300, np.inf), np.empty(2), np.zeros(300, np.uint32), np.empty((2, 3))]
-    seeder = problem.seeder(None, 3, *arrays)
+    seeder = problem.seeder(1, None, 3, *arrays)
     seeder.propose(problem.rows([3, 50, 200]), exactly=False)
     seeder.accept(1)
     closest = reference.sq_dists(dense, dense[[50]])[:, 0]

@@ -46,29 +46,6 @@ static FASTKM_INLINE void products(const float* panel, const float* tile, const 
     ahead->next += ahead->lines_per_tile * LINE_BYTES;
 }
 
-/* Calls function(..., n) with the tile's size as a compile-time constant. */
-#define WITH_CONSTANT_TILE(n, call)  \
-    switch (n) {                     \
-    case 1:                          \
-        call(1);                     \
-        break;                       \
-    case 2:                          \
-        call(2);                     \
-        break;                       \
-    case 3:                          \
-        call(3);                     \
-        break;                       \
-    case 4:                          \
-        call(4);                     \
-        break;                       \
-    case 5:                          \
-        call(5);                     \
-        break;                       \
-    default:                         \
-        call(FASTKM_TILE_CENTROIDS); \
-        break;                       \
-    }
-
 /* Nearest and second nearest so far of a panel's points. */
 typedef struct {
     float best[PANEL_ROWS], second[PANEL_ROWS];

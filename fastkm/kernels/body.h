@@ -13,6 +13,7 @@
 #include "sparse.h"
 #include "sparse_sums.h"
 #include "sparse_propose.h"
+#include "sparse_batch.h"
 #include "batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
@@ -35,6 +36,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .distances = distances,
     .propose = propose,
     .accept = accept,
+    .fill_panels = fill_panels,
     .describe = describe,
     .sparse =
         {
@@ -51,6 +53,8 @@ const fastkm_kernels TABLE_NAME(ISA) = {
             .propose = sparse_propose,
             .accept = sparse_accept,
             .describe = sparse_describe,
+            .gather = sparse_gather,
+            .learn = sparse_learn,
         },
     .gather = gather,
     .learn = learn,

@@ -77,6 +77,12 @@ typedef struct {
     float max_norm;  /* at least the largest ||z|| */
 } fastkm_centroids;
 
+/* Points as the float32 kernel reads them, kept: all rows of whole blocks. */
+typedef struct {
+    float* values;   /* (n / panel rows, d, panel rows) */
+    float* sq_norms; /* (n,) */
+} fastkm_panels;
+
 /* Centroids that may be nearer to a row than its own. */
 typedef struct {
     int32_t index[FASTKM_KEPT_CANDIDATES];
@@ -253,18 +259,20 @@ typedef struct {
                       int is_single,                     /* IN  */
                       void* distances);                  /* OUT (i_end - i_begin, k) */
 
-    /* k-means++: for each row a mask of the candidates nearer than closest, and each candidate's
-     * weighted gain. The candidates are packed as centroids; closest is in units of exact_scale^2.
-     */
+    /* k-means++: each candidate's weighted gain. The candidates are packed as centroids; closest is
+     * in units of exact_scale^2. Exactly: in float64, and for each row a mask of the candidates
+     * nearer than closest. Else to within errors, and masks of all that may be nearer. */
     void (*propose)(const fastkm_points* points,        /* IN  */
                     const fastkm_frame* frame,          /* IN  */
                     const fastkm_centroids* candidates, /* IN  */
+                    const fastkm_panels* panels,        /* IN: of all points, or NULL */
                     int64_t i_begin, int64_t i_end,     /* IN  */
                     const double* closest,              /* IN (n,) */
                     const double* weights,              /* IN (n,) or NULL */
+                    int exactly,                        /* IN  */
                     fastkm_scratch* scratch,            /* OUT */
                     uint32_t* masks,                    /* OUT (n,) */
-                    double* gains);                     /* OUT (k,) */
+                    double* gains, double* errors);     /* OUT (k,) */
 
     /* k-means++: the distances of the rows that the accepted candidate is nearer to. */
     void (*accept)(const fastkm_points* points,        /* IN  */
@@ -275,6 +283,12 @@ typedef struct {
                    const uint32_t* masks,              /* IN (n,) */
                    fastkm_scratch* scratch,            /* OUT */
                    double* closest);                   /* INOUT (n,) */
+
+    /* Rows [i_begin, i_end), from the first row of a block, into their panels. */
+    void (*fill_panels)(const fastkm_points* points,    /* IN  */
+                        const fastkm_frame* frame,      /* IN  */
+                        int64_t i_begin, int64_t i_end, /* IN  */
+                        const fastkm_panels* panels);   /* OUT */
 
     /* The moments of some rows. */
     void (*describe)(const fastkm_points* points,    /* IN    */

@@ -1,30 +1,90 @@
 /* Centroids into the layouts that the kernels stream. */
 
-static float pack(const fastkm_frame* frame, const fastkm_centroids* centroids, int64_t j_begin,
-                  int64_t j_end) {
-    const int64_t d = centroids->d, k = centroids->k;
-    double max_sq_norm = 0;
-    for (int64_t j = j_begin; j < j_end; j++) {
-        const int64_t group = j - j % FASTKM_TILE_CENTROIDS;
-        const int64_t group_size = FASTKM_MIN(k - group, FASTKM_TILE_CENTROIDS);
-        float* tile = centroids->tiles + group * d + j % FASTKM_TILE_CENTROIDS;
-        double* exact = centroids->exact + j / FASTKM_EXACT_LANES * FASTKM_EXACT_LANES * d +
-                        j % FASTKM_EXACT_LANES;
-        const double* centroid = centroids->raw + j * d;
+/* Calls function(..., n) with the tile's size as a compile-time constant. */
+#define WITH_CONSTANT_TILE(n, call)  \
+    switch (n) {                     \
+    case 1:                          \
+        call(1);                     \
+        break;                       \
+    case 2:                          \
+        call(2);                     \
+        break;                       \
+    case 3:                          \
+        call(3);                     \
+        break;                       \
+    case 4:                          \
+        call(4);                     \
+        break;                       \
+    case 5:                          \
+        call(5);                     \
+        break;                       \
+    default:                         \
+        call(FASTKM_TILE_CENTROIDS); \
+        break;                       \
+    }
+
+#define PARTIAL_SQ_NORMS 8 /* that no product waits for the sum before it */
+
+/* z = (c - shift) * scale, rounded once, of some features of one centroid. */
+static FASTKM_INLINE void centre_centroid(const fastkm_frame* frame, /* IN */
+                                          const double* centroid, int64_t f_begin, int64_t width,
+                                          float z[CENTRE_COLUMNS],          /* OUT */
+                                          double sq_norm[PARTIAL_SQ_NORMS]) /* INOUT */
+{
+    const double* FASTKM_RESTRICT shift = frame->shift + f_begin;
+    const double* FASTKM_RESTRICT c = centroid + f_begin;
+    for (int64_t f = 0; f < width; f++) z[f] = (float)((c[f] - shift[f]) * frame->scale);
+    for (int64_t f = width; f % PARTIAL_SQ_NORMS; f++) z[f] = 0;
+    for (int64_t f = 0; f < width; f += PARTIAL_SQ_NORMS)
+        for (int s = 0; s < PARTIAL_SQ_NORMS; s++) sq_norm[s] += (double)z[f + s] * z[f + s];
+}
+
+/* Returns the group's largest squared norm. */
+static FASTKM_INLINE double pack_tile(const fastkm_frame* frame, const fastkm_centroids* centroids,
+                                      int64_t group, const int n) {
+    const int64_t d = centroids->d;
+    float z[FASTKM_TILE_CENTROIDS][CENTRE_COLUMNS];
+    double partial[FASTKM_TILE_CENTROIDS][PARTIAL_SQ_NORMS] = {{0}}, max_sq_norm = 0;
+    for (int64_t f_begin = 0; f_begin < d; f_begin += CENTRE_COLUMNS) {
+        const int64_t width = FASTKM_MIN(d - f_begin, CENTRE_COLUMNS);
+        float* FASTKM_RESTRICT tile = centroids->tiles + group * d + f_begin * n;
+        for (int j = 0; j < n; j++)
+            centre_centroid(frame, centroids->raw + (group + j) * d, f_begin, width, z[j],
+                            partial[j]);
+        for (int64_t f = 0; f < width; f++)
+            for (int j = 0; j < n; j++) tile[f * n + j] = -2 * z[j][f];
+    }
+    for (int j = 0; j < n; j++) {
         double sq_norm = 0;
-        for (int64_t f = 0; f < d; f++) {
-            const float z = (float)((centroid[f] - frame->shift[f]) * frame->scale);
-            tile[f * group_size] = -2 * z;
-            sq_norm += (double)z * z;
-            exact[f * FASTKM_EXACT_LANES] = centroid[f] * frame->exact_scale;
-        }
-        centroids->sq_norms[j] = (float)sq_norm;
+        for (int s = 0; s < PARTIAL_SQ_NORMS; s++) sq_norm += partial[j][s];
+        centroids->sq_norms[group + j] = (float)sq_norm;
         max_sq_norm = FASTKM_MAX(max_sq_norm, sq_norm);
     }
-    for (int64_t j = j_end; j_end == k && j % FASTKM_EXACT_LANES; j++)
-        for (int64_t f = 0; f < d; f++)
-            centroids->exact[(j / FASTKM_EXACT_LANES * d + f) * FASTKM_EXACT_LANES +
-                             j % FASTKM_EXACT_LANES] = 0;
+    return max_sq_norm;
+}
+
+/* The last group is filled up with zeros. */
+static void pack_exact(const fastkm_frame* frame, const fastkm_centroids* centroids,
+                       int64_t group) {
+    const int64_t d = centroids->d, n = FASTKM_MIN(centroids->k - group, FASTKM_EXACT_LANES);
+    const double* FASTKM_RESTRICT raw = centroids->raw + group * d;
+    const double scale = frame->exact_scale;
+    double* FASTKM_RESTRICT exact = centroids->exact + group * d;
+    if (n < FASTKM_EXACT_LANES) memset(exact, 0, (size_t)(d * FASTKM_EXACT_LANES) * sizeof *exact);
+    for (int64_t f = 0; f < d; f++)
+        for (int64_t j = 0; j < n; j++) exact[f * FASTKM_EXACT_LANES + j] = raw[j * d + f] * scale;
+}
+
+static float pack(const fastkm_frame* frame, const fastkm_centroids* centroids, int64_t j_begin,
+                  int64_t j_end) {
+    double max_sq_norm = 0, sq_norm = 0;
+    for (int64_t j = j_begin; j < j_end; j += FASTKM_TILE_CENTROIDS) {
+#define PACK(n) sq_norm = pack_tile(frame, centroids, j, n)
+        WITH_CONSTANT_TILE(j_end - j, PACK)
+#undef PACK
+        max_sq_norm = FASTKM_MAX(max_sq_norm, sq_norm);
+    }
+    for (int64_t j = j_begin; j < j_end; j += FASTKM_EXACT_LANES) pack_exact(frame, centroids, j);
     /* Rounded up past float32's rounding of z and of the root. */
     return (float)(sqrt(max_sq_norm) * (1 + 0x1p-20)) + FLT_MIN;
 }

@@ -381,14 +381,11 @@ static double sparse_own_sq_dist(const fastkm_sparse* rows,
     return dist;
 }
 
-static void sparse_own_sq_dists(const fastkm_sparse* rows, const fastkm_sparse_centroids* centroids,
-                                int64_t i_begin, int64_t i_end, const int32_t* labels,
-                                fastkm_sparse_scratch* scratch, double* sq_dists_out) {
+static double own_sq_dist_of(const fastkm_sparse* rows, const fastkm_sparse_centroids* centroids,
+                             int64_t i, int32_t j, fastkm_sparse_scratch* scratch) {
     const double scale = rows->scale;
-    for (int64_t i = i_begin; i < i_end; i++) {
-        const int32_t j = labels[i];
-        const double* raw = centroids->raw + j * rows->d;
-        double sum = 0, high = 0, low = 0, rest;
+    const double* raw = centroids->raw + j * rows->d;
+    double sum = 0, high = 0, low = 0, rest;
 #define ADD_ENTRIES(is_double, is_wide)                                                     \
     for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++) {                       \
         const double centre = raw[entry_column(rows, p, is_wide)], scaled = centre * scale; \
@@ -396,13 +393,19 @@ static void sparse_own_sq_dists(const fastkm_sparse* rows, const fastkm_sparse_c
         sum += difference * difference;                                                     \
         add_with_tail(scaled * scaled, &high, &low);                                        \
     }
-        WITH_CONSTANT_FORMAT(rows, ADD_ENTRIES)
+    WITH_CONSTANT_FORMAT(rows, ADD_ENTRIES)
 #undef ADD_ENTRIES
-        rest = rest_of(centroids->sq_norms[j], centroids->sq_norm_tails[j], high, low);
-        sq_dists_out[i - i_begin] = is_reliable(rest, centroids->sq_norms[j])
-                                        ? sum + rest
-                                        : sparse_own_sq_dist(rows, centroids, i, j, scratch);
-    }
+    rest = rest_of(centroids->sq_norms[j], centroids->sq_norm_tails[j], high, low);
+    return is_reliable(rest, centroids->sq_norms[j])
+               ? sum + rest
+               : sparse_own_sq_dist(rows, centroids, i, j, scratch);
+}
+
+static void sparse_own_sq_dists(const fastkm_sparse* rows, const fastkm_sparse_centroids* centroids,
+                                int64_t i_begin, int64_t i_end, const int32_t* labels,
+                                fastkm_sparse_scratch* scratch, double* sq_dists_out) {
+    for (int64_t i = i_begin; i < i_end; i++)
+        sq_dists_out[i - i_begin] = own_sq_dist_of(rows, centroids, i, labels[i], scratch);
 }
 
 static FASTKM_INLINE void bundle_parts(const fastkm_sparse* rows, int64_t i, const double* bundle,

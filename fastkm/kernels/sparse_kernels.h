@@ -41,6 +41,15 @@ typedef struct {
     double* dists; /* (k rounded up to 8,) */
 } fastkm_sparse_scratch;
 
+/* A batch of rows and where its entries go. */
+typedef struct {
+    const int64_t* sources; /* (n,) which row of the source each row is */
+    const int64_t* starts;  /* (n + 1,) as long as those rows are */
+    void* values;           /* of the source's format */
+    int32_t* columns;
+    double* sq_norms; /* (n,) */
+} fastkm_sparse_gathered;
+
 typedef struct {
     /* ||x * scale||^2 of rows [i_begin, i_end) into rows->sq_norms. */
     void (*norms)(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end);
@@ -113,6 +122,18 @@ typedef struct {
     void (*describe)(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end, /* IN    */
                      int64_t* counts,                                           /* OUT (d,) */
                      const fastkm_moments* moments);                            /* OUT   */
+
+    /* Copy rows [i_begin, i_end) of a batch out of the source. */
+    void (*gather)(const fastkm_sparse* source,            /* IN  */
+                   const fastkm_sparse_gathered* gathered, /* OUT */
+                   int64_t i_begin, int64_t i_end);        /* IN  */
+
+    /* As fastkm_kernels' learn; distances are right to rounding, all else has its bits. */
+    void (*learn)(const fastkm_sparse* rows,                /* IN  */
+                  const fastkm_sparse_centroids* centroids, /* IN  */
+                  const fastkm_lesson* lesson,              /* OUT */
+                  int64_t j_begin, int64_t j_end,           /* IN  */
+                  fastkm_sparse_scratch* scratch);          /* OUT */
 } fastkm_sparse_kernels;
 
 /* Where the first row stands that breaks the promise: 0 none, 1 not sorted or a column twice, 2 out
