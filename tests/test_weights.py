@@ -92,3 +92,24 @@ def test_rows_without_weight_are_no_rows_to_the_centres(cloud, cls):
         kmeans = cls(4, init=cloud[:4], tol=0).fit(far, sample_weight=weights)
         np.testing.assert_allclose(kmeans.cluster_centers_, expected.cluster_centers_, atol=1e-12)
         assert kmeans.n_iter_ == expected.n_iter_
+
+
+@pytest.mark.parametrize("scale", [1e-310, 3e-300, 1e10, 3e300])
+@pytest.mark.parametrize("magnitude", [1e-6, 1, 1e7])
+def test_batches_learn_the_same_under_scaled_weights(rng, scale, magnitude):
+    X = rng.normal(size=(300, 4)) * magnitude
+    weights = rng.uniform(0.1, 3, size=300)
+
+    def learn(weights):
+        kmeans = MiniBatchKMeans(6, init=X[:6], n_init=1, random_state=0)
+        for begin in range(0, 300, 100):
+            batch = slice(begin, begin + 100)
+            kmeans.partial_fit(X[batch], sample_weight=weights[batch])
+        return kmeans
+
+    scaled, expected = learn(weights * scale), learn(weights)
+    assert np.array_equal(scaled.labels_, expected.labels_)
+    bound = 1e-11 * magnitude  # scaled weights are rounded, at 1e-310 to 13 digits
+    centres = expected.cluster_centers_
+    np.testing.assert_allclose(scaled.cluster_centers_, centres, rtol=0, atol=bound)
+    np.testing.assert_allclose(scaled._counts, expected._counts * scale, rtol=1e-11)
