@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._control import UNWATCHED, Control
-from ._problem import FloatArray, LabelArray, Problem, Slices
+from ._problem import MODERATE_EXPONENT, FloatArray, LabelArray, Problem, Slices
 
 # scikit-learn's numbers: clusters of low weight are looked for each time so many rows a cluster
 # have been seen, and at most this share of a batch becomes centroids at once.
@@ -186,12 +186,11 @@ class Stepper:
             self._core.assign(self._labels, start, stop, rows)
         self._core.sort(self._labels)
         moved, counts = self._previous, np.empty_like(state.counts)
+        weights, learnt, exponent = _near_one(self._batch.sample_weight, state.counts)
         for start, stop in self._cluster_slices:
-            self._core.learn(
-                self._batch.sample_weight, state.counts, moved, counts, self._sq_dists, start, stop
-            )
+            self._core.learn(weights, learnt, moved, counts, self._sq_dists, start, stop)
         state.centroids, self._previous = moved, state.centroids
-        state.counts = counts
+        state.counts = np.ldexp(counts, exponent) if exponent else counts
         if random_state is not None and rules.reassignment_ratio > 0:
             self._reassign(state, random_state, rules, rows)
         return self._batch.weighted_sum(self._sq_dists)
@@ -226,6 +225,21 @@ class Stepper:
         # As much as the least of the others has, or they would be reassigned again at once.
         if n_low < len(counts):
             counts[is_low] = counts[~is_low].min()
+
+
+def _near_one(
+    weights: FloatArray | None, counts: FloatArray
+) -> tuple[FloatArray | None, FloatArray, int]:
+    """Return both times 2^-exponent, where the largest is far from 1, and the exponent.
+
+    What is learnt depends on their ratios alone, and has the same bits.
+    """
+    if weights is None:
+        return weights, counts, 0
+    exponent = int(np.frexp(max(weights.max(), counts.max()))[1])
+    if abs(exponent) <= MODERATE_EXPONENT:
+        return weights, counts, 0
+    return np.ldexp(weights, -exponent), np.ldexp(counts, -exponent), exponent
 
 
 class _Progress:

@@ -183,8 +183,8 @@ cdef extern from "kernels.h" nogil:
                                     const double*, fastkm_scratch*, const fastkm_weighted_sums*) noexcept nogil
         void (*own_sq_dists)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                              int64_t, int64_t, const int32_t*, fastkm_scratch*, double*) noexcept nogil
-        void (*sq_dists)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
-                         int64_t, fastkm_scratch*) noexcept nogil
+        void (*distances)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, int64_t,
+                          int64_t, fastkm_scratch*, bint, void*) noexcept nogil
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                         const fastkm_panels*, int64_t, int64_t, const double*, const double*, bint,
                         fastkm_scratch*, uint32_t*, double*, double*) noexcept nogil
@@ -454,6 +454,25 @@ cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil
     return by_work if by_work < by_turns else by_turns
 
 
+# Rows of a task of distances: few, as each takes the time of k d multiplications.
+cdef enum:
+    DISTANCE_ROWS = 64
+
+
+cdef char* _matrix(out, int64_t n_columns, bint* is_single) except NULL:
+    """Return where out (n, n_columns), C-ordered, begins, and whether it holds float32 and not float64."""
+    cdef float[:, ::1] singles
+    cdef double[:, ::1] doubles
+    if out.ndim != 2 or out.shape[1] != n_columns or out.shape[0] == 0:
+        raise ValueError(f"out must have {n_columns} columns.")
+    is_single[0] = out.itemsize == 4
+    if is_single[0]:
+        singles = out
+        return <char*>&singles[0, 0]
+    doubles = out
+    return <char*>&doubles[0, 0]
+
+
 cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) except -1:
     if length != n or start < 0 or stop < start or stop > n or start % FASTKM_BLOCK_ROWS:
         raise ValueError(
@@ -535,7 +554,11 @@ cdef class Centroids:
     cdef int pack(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         cdef int64_t step = PACKED_AT_ONCE
         cdef int64_t n_tasks = (self.k + step - 1) // step, task
-        cdef int used = crew.threads_for(n_tasks, 64.0 * self.k * self.d)
+        cdef double work = 64.0 * self.k * self.d
+        # Rows that are too few for a second thread wake none for the centroids, unless those are many.
+        if crew.threads_for(crew.points.n, <double>self.k * self.d * crew.points.n) == 1:
+            work /= 8
+        cdef int used = crew.threads_for(n_tasks, work)
         cdef float norm, max_norm = 0
         cdef _Memory norms = _Memory()
         if raw.shape[0] != self.k or raw.shape[1] != self.d or frame.shift.shape[0] != self.d:
@@ -1015,28 +1038,26 @@ cdef class Engine:
             min(i + FASTKM_BLOCK_ROWS, stop), labels, &self.crew.scratches[t], sq_dists + i
         )
 
-    def sq_dists(self, double[:, ::1] out, int64_t start, int64_t stop):
-        """Write rows [start, stop)'s squared distances to all centroids, times exact_scale^2, into out (n, k)."""
-        cdef int used = self.crew.threads_for(stop - start, self.row_work * (stop - start))
-        cdef int64_t i
+    def distances(self, out not None, int64_t start, int64_t stop):
+        """Write rows [start, stop)'s distances to all centroids into out (n, k), float32 or float64."""
+        cdef int64_t n_blocks = (stop - start + DISTANCE_ROWS - 1) // DISTANCE_ROWS, b
+        cdef int used = self.crew.threads_for(n_blocks, self.row_work * (stop - start))
+        cdef bint is_single = False
+        cdef char* target = _matrix(out, self.k, &is_single)
         self.check_centroids()
         _check_rows(self.points.n, out.shape[0], start, stop)
-        if out.shape[1] != self.k:
-            raise ValueError(f"out must have {self.k} columns.")
         with nogil:
             if used == 1:
-                for i in range(start, stop):
-                    self.sq_dists_row(&out[i, 0], i, 0)
+                self.distances_of(target, is_single, start, stop, 0)
             else:
-                for i in prange(start, stop, num_threads=used, schedule="static"):
-                    self.sq_dists_row(&out[i, 0], i, threadid())
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
+                    self.distances_of(target, is_single, start + b * DISTANCE_ROWS,
+                                      min(start + (b + 1) * DISTANCE_ROWS, stop), threadid())
 
-    cdef void sq_dists_row(self, double* out, int64_t i, int t) noexcept nogil:
-        cdef int64_t j
-        self.crew.kernels.sq_dists(&self.points.points, &self.frame.frame, &self.centroids.centroids,
-                                   i, &self.crew.scratches[t])
-        for j in range(self.k):
-            out[j] = self.crew.scratches[t].dists[j]
+    cdef void distances_of(self, char* out, bint is_single, int64_t start, int64_t stop, int t) noexcept nogil:
+        cdef int64_t itemsize = 4 if is_single else 8
+        self.crew.kernels.distances(&self.points.points, &self.frame.frame, &self.centroids.centroids, start, stop,
+                                    &self.crew.scratches[t], is_single, out + start * self.k * itemsize)
 
 
 # ---- mini-batches ------------------------------------------------------------------------------

@@ -425,27 +425,33 @@ cdef class SparseEngine:
             sq_dists[i] = self.crew.kernels.own_sq_dist(&self.points.rows, &self.centroids.centroids, i, labels[i],
                                                         &self.crew.scratches[0])
 
-    def sq_dists(self, double[:, ::1] out, int64_t start, int64_t stop):
-        """Write rows [start, stop)'s squared distances to all centroids, times exact_scale^2, into out (n, k)."""
+    def distances(self, out not None, int64_t start, int64_t stop):
+        """Write rows [start, stop)'s distances to all centroids into out (n, k), float32 or float64."""
         cdef int used = _threads_worth(self.crew.n_threads, stop - start, 2 * self.row_work * (stop - start))
+        cdef bint is_single = False
+        cdef char* target = _matrix(out, self.k, &is_single)
         cdef int64_t i
         _check_rows(self.points.n, out.shape[0], start, stop)
         self.check_centroids()
-        if out.shape[1] != self.k:
-            raise ValueError(f"out must have {self.k} columns.")
         with nogil:
             if used == 1:
                 for i in range(start, stop):
-                    self.sq_dists_row(&out[i, 0], i, 0)
+                    self.distances_of(target, is_single, i, 0)
             else:
                 for i in prange(start, stop, num_threads=used, schedule="dynamic", chunksize=64):
-                    self.sq_dists_row(&out[i, 0], i, threadid())
+                    self.distances_of(target, is_single, i, threadid())
 
-    cdef void sq_dists_row(self, double* out, int64_t i, int t) noexcept nogil:
+    cdef void distances_of(self, char* out, bint is_single, int64_t i, int t) noexcept nogil:
+        cdef const double* sq_dists = self.crew.scratches[t].dists
+        cdef double unscale = 1 / self.scale
         cdef int64_t j
         self.crew.kernels.sq_dists(&self.points.rows, &self.centroids.centroids, i, &self.crew.scratches[t])
-        for j in range(self.k):
-            out[j] = self.crew.scratches[t].dists[j]
+        if is_single:
+            for j in range(self.k):
+                (<float*>out)[i * self.k + j] = <float>(sqrt(sq_dists[j]) * unscale)
+        else:
+            for j in range(self.k):
+                (<double*>out)[i * self.k + j] = sqrt(sq_dists[j]) * unscale
 
 
 cdef class SparseSeeder:

@@ -288,6 +288,4 @@ class CentroidEstimator(
         return tags
 
     def _distances(self, problem: Problem) -> npt.NDArray[Any]:
-        distances = _lloyd.transform(problem, self.cluster_centers_)
-        is_single = problem.X.dtype == self.cluster_centers_.dtype == np.float32
-        return distances.astype(np.float32) if is_single else distances
+        return _lloyd.transform(problem, self.cluster_centers_)

@@ -135,17 +135,20 @@ def inertia(problem: Problem, labels: LabelArray, centroids: npt.NDArray[np.floa
     return _inertia(problem, engine, labels)
 
 
-def transform(problem: Problem, centroids: npt.NDArray[np.floating]) -> FloatArray:
-    """Return the Euclidean distances (n, k) of the points to all centroids, direct form."""
+def transform(
+    problem: Problem, centroids: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float32] | FloatArray:
+    """Return the Euclidean distances (n, k) of the points to all centroids, direct form.
+
+    Computed in float64; rounded to float32 if both the points and the centroids are float32.
+    """
     k = len(centroids)
+    is_single = problem.X.dtype == centroids.dtype == np.float32
     engine = problem.engine(k)
     engine.set_centroids(_contiguous(centroids))
-    distances = np.empty((problem.n, k))
+    distances = np.empty((problem.n, k), dtype=np.float32 if is_single else np.float64)
     for start, stop in problem.slices(4 * k):
-        engine.sq_dists(distances, start, stop)
-        np.sqrt(distances[start:stop], out=distances[start:stop])
-    if problem.exact_scale != 1:
-        distances /= problem.exact_scale
+        engine.distances(distances, start, stop)
     return distances
 
 
@@ -224,12 +227,18 @@ class _WeightedUpdate:
     ) -> None:
         """Write the centroids' new position into moved."""
         problem = self.problem
-        assert problem.sample_weight is not None
+        assert problem.relative_weights is not None
         self.sums[:] = 0
         self.weights[:] = 0
         for start, stop in problem.slices(4):
             engine.accumulate_weighted(
-                labels, problem.sample_weight, problem.shift, self.sums, self.weights, start, stop
+                labels,
+                problem.relative_weights,
+                problem.shift,
+                self.sums,
+                self.weights,
+                start,
+                stop,
             )
         has_weight = self.weights > 0
         moved[has_weight] = problem.shift + self.sums[has_weight] / self.weights[has_weight, None]
@@ -255,7 +264,7 @@ def _fill_empty(
         return
     left = weights.astype(np.float64)
     sq_dists = problem.own_sq_dists(engine, labels)
-    row_weights = problem.sample_weight if problem.uniform_weight is None else None
+    row_weights = problem.relative_weights if problem.uniform_weight is None else None
     if row_weights is not None:
         sq_dists[row_weights == 0] = -1.0
     rounding = 0.0 if row_weights is None else problem.sq_rounding_of_means()

@@ -27,7 +27,7 @@ class Potential:
         self._n_seeds = n_seeds
         n_blocks = -(-problem.n // _core.BLOCK_ROWS)
         self._problem = problem
-        self._weights = problem.sample_weight if problem.uniform_weight is None else None
+        self._weights = problem.relative_weights if problem.uniform_weight is None else None
         self._closest = np.full(problem.n, np.inf)
         self._masks = np.zeros(problem.n, dtype=np.uint32)
         self._block_sums = np.empty(n_blocks)

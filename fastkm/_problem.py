@@ -22,6 +22,8 @@ MAX_SEGMENTS = 64
 SEGMENT_ROWS = 1024
 SEGMENT_VALUES = 65536
 SAMPLE_ROWS = 64
+# Largest weights between 2^-this and 2^this keep their products with values within float64's range.
+MODERATE_EXPONENT = 32
 # Points are kept in the kernel's order up to 16 MiB in float32, and for so many seeds: fresh memory
 # costs what some ten passes save.
 _MOST_KEPT_VALUES = 2**22
@@ -84,6 +86,8 @@ class Problem:
     ----------
     mean, variance : float64 ndarrays of shape (d,)
         Of the columns, unweighted; the variance divides by n.
+    relative_weights : float64 ndarray of shape (n,), or None
+        `sample_weight`, or where that is very large or small a power of two times it.
     is_finite : bool
         False if any value is NaN or infinite; nothing else may then be asked.
 
@@ -122,6 +126,13 @@ class Problem:
         if sample_weight is not None:
             is_uniform = bool(np.all(sample_weight == sample_weight[0]))
             self.uniform_weight = float(sample_weight[0]) if is_uniform else None
+        # For means and draws, which do not depend on the weights' scale.
+        self.relative_weights, self._weight_exponent = sample_weight, 0
+        if sample_weight is not None and self.uniform_weight is None:
+            exponent = int(_exponent(sample_weight.max()))
+            if abs(exponent) > MODERATE_EXPONENT:
+                self._weight_exponent = exponent
+                self.relative_weights = np.ldexp(sample_weight, -exponent)
 
     def of_rows(
         self, X: npt.NDArray[np.generic], sample_weight: FloatArray | None = None
@@ -273,8 +284,10 @@ class Problem:
         """
         weight = self.uniform_weight
         if weight is None:
-            assert self.sample_weight is not None
-            sq_dists, weight = sq_dists * self.sample_weight, 1.0
+            assert self.relative_weights is not None
+            sq_dists, weight = sq_dists * self.relative_weights, 1.0
         total = math.fsum(np.add.reduceat(sq_dists, np.arange(0, self.n, _core.BLOCK_ROWS)))
         # Twice, as the square itself may be out of range.
-        return total * weight / self.exact_scale / self.exact_scale
+        relative = total * weight / self.exact_scale / self.exact_scale
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.ldexp(relative, self._weight_exponent))

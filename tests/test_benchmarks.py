@@ -30,7 +30,7 @@ def _load_benchmarks():
 
 
 _load_benchmarks()
-from benchmarks import figures, measure, reference, report, sparse, workloads  # noqa: E402
+from benchmarks import figures, measure, reference, report, sparse, transform, workloads  # noqa: E402
 from benchmarks.peers import PEERS, Peer, Result, environment  # noqa: E402
 from benchmarks.process import PeerError, Process, in_turn  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
@@ -386,3 +386,24 @@ def test_sparse_benchmark_measures_a_matrix_as_it_says(tmp_path, capsys):
     assert set(results) == set(sparse.MEASURES)
     assert all(result["fastkm"] > 0 for result in results.values())
     assert "times as fast" in capsys.readouterr().out
+
+
+def test_transform_benchmark_times_right_distances(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(transform, "SHAPES", transform.SHAPES[-3:])
+    record = tmp_path / "transform.json"
+    assert transform.main(["--rows", "300", "--turns", "1", "--json", str(record)]) == 0
+    results = json.loads(record.read_text())["results"]
+    assert len(results) == 3 * len(transform.DTYPES)
+    assert all(result["fastkm"] > 0 for result in results.values())
+    assert "ratio" in capsys.readouterr().out
+
+
+def test_transform_benchmark_refuses_wrong_distances():
+    shape = (60, 3, 5)
+    X, centroids = transform.data(*shape, "float64")
+    right = np.sqrt(((X[:, None] - centroids) ** 2).sum(axis=2))
+    transform.check_right(right, np.zeros((5, 5)), shape, "float64")
+    with pytest.raises(AssertionError, match="Not equal"):
+        transform.check_right(right * (1 + 1e-10), np.zeros((5, 5)), shape, "float64")
+    with pytest.raises(RuntimeError, match="no time counts"):
+        transform.check_right(right, np.full((5, 5), 1e-9), shape, "float64")

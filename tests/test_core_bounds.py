@@ -48,7 +48,7 @@ for at_end in (False, True):
         engine.assign(labels, 0, n, old, sums)
         engine.means(sums, fenced(np.zeros((k, d)), at_end))
         engine.own_sq_dists(labels, fenced(np.zeros(n), at_end), 0, n)
-        engine.sq_dists(fenced(np.zeros((n, k)), at_end), 0, n)
+        engine.distances(fenced(np.zeros((n, k)), at_end), 0, n)
         engine.accumulate_weighted(labels, weights, fenced(problem.shift, at_end),
                                    fenced(np.zeros((k, d)), at_end), fenced(np.zeros(k), at_end),
                                    0, n)

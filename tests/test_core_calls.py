@@ -50,10 +50,10 @@ CALLS = {
     "own_sq_dists": lambda p: p["engine"].own_sq_dists(
         p["labels"], p["sq_dists"], p["start"], p["stop"]
     ),
-    "sq_dists": lambda p: p["engine"].sq_dists(p["out"], p["start"], p["stop"]),
+    "distances": lambda p: p["engine"].distances(p["out"], p["start"], p["stop"]),
     "set_centroids": lambda p: p["engine"].set_centroids(p["centroids"]),
 }
-ROW_CALLS = ["assign", "accumulate_weighted", "own_sq_dists", "sq_dists"]
+ROW_CALLS = ["assign", "accumulate_weighted", "own_sq_dists", "distances"]
 
 
 def locked(array):
@@ -96,10 +96,14 @@ WRONG = [
     ("own_sq_dists", {"sq_dists": None}),
     ("own_sq_dists", {"labels": np.full(N, K, np.int32)}),
     ("own_sq_dists", {"labels": np.full(N, -1, np.int32)}),
-    ("sq_dists", {"out": np.zeros((N, K - 1))}),
-    ("sq_dists", {"out": np.zeros((N, K + 1))}),
-    ("sq_dists", {"out": np.zeros((N - 1, K))}),
-    ("sq_dists", {"out": np.asfortranarray(np.zeros((N, K)))}),
+    ("distances", {"out": np.zeros((N, K - 1))}),
+    ("distances", {"out": np.zeros((N, K + 1))}),
+    ("distances", {"out": np.zeros((N - 1, K))}),
+    ("distances", {"out": np.asfortranarray(np.zeros((N, K)))}),
+    ("distances", {"out": np.zeros((N, K), dtype=np.float16)}),
+    ("distances", {"out": np.zeros((N, K), dtype=np.int32)}),
+    ("distances", {"out": np.zeros((N, K, 1))}),
+    ("distances", {"out": locked(np.zeros((N, K)))}),
     ("set_centroids", {"centroids": np.zeros((K - 1, D))}),
     ("set_centroids", {"centroids": np.zeros((K + 1, D))}),
     ("set_centroids", {"centroids": np.zeros((K, D + 1))}),
@@ -117,7 +121,7 @@ def test_a_wrong_argument_is_an_exception(parts, call, wrong):
         CALLS[call]({**parts, **wrong})
 
 
-@pytest.mark.parametrize("call", ["assign", "own_sq_dists", "sq_dists"])
+@pytest.mark.parametrize("call", ["assign", "own_sq_dists", "distances"])
 def test_an_engine_without_centroids_says_so(parts, call):
     parts["engine"] = parts["problem"].engine(K)
     with pytest.raises(ValueError, match="call set_centroids first"):

@@ -17,10 +17,10 @@ def own_sq_dists(engine, labels, n):
     return sq_dists
 
 
-def all_sq_dists(engine, n):
+def all_distances(engine, n, dtype=np.float64):
     with guards() as array:
-        out = array((n, engine.k), np.float64)
-        engine.sq_dists(out, 0, n)
+        out = array((n, engine.k), dtype)
+        engine.distances(out, 0, n)
     return out
 
 
@@ -28,11 +28,14 @@ def all_sq_dists(engine, n):
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "u1", "i4"])
 def test_all_distances_are_the_oracles_bit_for_bit(isa, n, d, k, dtype, rng):
-    # First feature to last without fused multiply-add: what cumsum gives.
+    # First feature to last without fused multiply-add: what cumsum gives. Roots are exact.
     X = (rng.normal(size=(n, d)) * 20 + 30).astype(dtype)
     centroids = rng.normal(size=(k, d)) * 20 + 30
     _, engine = core_tools.make_engine(X, centroids, isa)
-    assert np.array_equal(all_sq_dists(engine, n), reference.sq_dists(X, centroids))
+    expected = np.sqrt(reference.sq_dists(X, centroids))
+    assert np.array_equal(all_distances(engine, n), expected)
+    single = all_distances(engine, n, np.float32)
+    assert np.array_equal(single, expected.astype(np.float32))
 
 
 def sums_of_sixteen(X, centroids, labels):
@@ -71,8 +74,8 @@ def test_distances_of_extreme_values_come_scaled(isa, exponent, rng):
     problem, engine = core_tools.make_engine(X, np.ldexp(centroids, exponent), isa)
     # Powers of two change no bit, so the distances are the oracle's up to one such factor.
     factor = np.ldexp(problem.exact_scale, exponent) ** 2
-    expected = reference.sq_dists(near_one, centroids) * factor
-    assert np.array_equal(all_sq_dists(engine, 80), expected)
+    distances = np.ldexp(np.sqrt(reference.sq_dists(near_one, centroids)), exponent)
+    assert np.array_equal(all_distances(engine, 80), distances)
     own = sums_of_sixteen(near_one, centroids, labels) * factor
     assert np.array_equal(own_sq_dists(engine, labels, 80), own)
     assert problem.exact_scale == 1 or 2.0**-20 < factor < 2.0**20
@@ -84,11 +87,11 @@ def test_distances_do_not_depend_on_n_threads(isa, n_threads, rng):
     X = rng.normal(size=(4300, 40)).astype("f4")
     centroids = rng.normal(size=(100, 40))
     _, engine = core_tools.make_engine(X, centroids, isa, n_threads)
-    out = all_sq_dists(engine, 4300)  # enough work for eight threads
+    out = all_distances(engine, 4300)  # enough work for eight threads
     some = [0, 1, 255, 256, 2049, 4299]
-    assert np.array_equal(out[some], reference.sq_dists(X[some], centroids))
+    assert np.array_equal(out[some], np.sqrt(reference.sq_dists(X[some], centroids)))
     alone = core_tools.make_engine(X, centroids, "portable")[1]
-    assert np.array_equal(out, all_sq_dists(alone, 4300))
+    assert np.array_equal(out, all_distances(alone, 4300))
 
 
 @pytest.mark.parametrize("n_threads", [2, 16])
@@ -106,9 +109,9 @@ def test_slices_write_their_rows_only(rng):
     _, engine = core_tools.make_engine(X, X[:3])
     sq_dists, out = np.full(600, -1.0), np.full((600, 3), -1.0)
     engine.own_sq_dists(np.zeros(600, np.int32), sq_dists, 256, 300)
-    engine.sq_dists(out, 256, 300)
+    engine.distances(out, 256, 300)
     assert (np.delete(sq_dists, slice(256, 300)) == -1).all()
     assert (np.delete(out, slice(256, 300), axis=0) == -1).all()
-    assert np.array_equal(out[256:300], reference.sq_dists(X[256:300], X[:3]))
+    assert np.array_equal(out[256:300], np.sqrt(reference.sq_dists(X[256:300], X[:3])))
     own = sums_of_sixteen(X[256:300], X[:1], np.zeros(44, dtype=int))
     assert np.array_equal(sq_dists[256:300], own)

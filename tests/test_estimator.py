@@ -1,4 +1,4 @@
-"""KMeans as an estimator: scikit-learn's contract and its clients."""
+"""Parameters, tags, clones, pickles and data frames: what scikit-learn's classes do with them."""
 
 import inspect
 import pickle
@@ -12,31 +12,8 @@ from sklearn.base import clone, is_clusterer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastkm import KMeans, MiniBatchKMeans
-
-
-def _declared_failures(estimator):
-    # scikit-learn declares the same for its own KMeans and MiniBatchKMeans: rows repeated and rows
-    # weighted use the random draws of the seeding differently.
-    reason = "sample_weight is not equivalent to removing/repeating samples."
-    return {
-        "check_sample_weight_equivalence_on_dense_data": reason,
-        "check_sample_weight_equivalence_on_sparse_data": reason,
-    }
-
-
-@parametrize_with_checks(
-    [
-        KMeans(n_init=2, n_clusters=2, max_iter=5),
-        MiniBatchKMeans(n_init=2, n_clusters=2, max_iter=5, batch_size=10),
-    ],
-    expected_failed_checks=_declared_failures,
-)
-def test_estimator_contract(estimator, check):
-    check(estimator)
-
 
 PAIRS = [(KMeans, sklearn.cluster.KMeans), (MiniBatchKMeans, sklearn.cluster.MiniBatchKMeans)]
 each_pair = pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import reference
 import sklearn.cluster
+from beside import compares_batches
 from sklearn.exceptions import NotFittedError
 
 from fastkm import MiniBatchKMeans, _core
@@ -53,6 +54,7 @@ SETTINGS = {
 }
 
 
+@compares_batches
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_same_random_state_takes_scikit_learns_steps(crowd, settings, seed, monkeypatch):
@@ -64,6 +66,7 @@ def test_same_random_state_takes_scikit_learns_steps(crowd, settings, seed, monk
     assert_same_fit(ours, theirs, crowd)
 
 
+@compares_batches
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_same_random_state_takes_scikit_learns_steps_with_weights(crowd, rng, init, seed):
@@ -74,6 +77,7 @@ def test_same_random_state_takes_scikit_learns_steps_with_weights(crowd, rng, in
     assert_same_fit(ours, theirs, crowd)
 
 
+@compares_batches
 def test_random_state_instance_is_left_as_scikit_learn_leaves_it(crowd):
     ours, theirs = np.random.RandomState(3), np.random.RandomState(3)
     MiniBatchKMeans(5, batch_size=50, random_state=ours).fit(crowd)
@@ -116,6 +120,7 @@ def test_partial_fits_take_scikit_learns_steps(crowd, rng, init, is_weighted):
     assert np.array_equal(ours.predict(crowd), theirs.predict(crowd))
 
 
+@compares_batches
 def test_partial_fit_goes_on_from_fit(crowd):
     ours = MiniBatchKMeans(6, batch_size=100, random_state=1).fit(crowd)
     theirs = Theirs(6, batch_size=100, random_state=1).fit(crowd)
@@ -147,6 +152,7 @@ def _tokens(text):
     return number.sub("#", text), [float(x) for x in number.findall(text)]
 
 
+@compares_batches
 @pytest.mark.parametrize(
     "settings",
     [
@@ -250,6 +256,7 @@ def test_survives_a_ratio_above_one(crowd):
     assert np.isfinite(kmeans.cluster_centers_).all()
 
 
+@compares_batches
 def test_inertia_estimate_without_labels_is_scikit_learns(crowd, rng):
     for weights in (None, rng.uniform(1, 2, size=len(crowd))):
         parameters = {"compute_labels": False, "random_state": 0, "batch_size": 100}

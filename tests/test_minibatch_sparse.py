@@ -10,6 +10,7 @@ import pytest
 import reference
 import scipy.sparse as sp
 import sklearn.cluster
+from beside import compares_batches
 from threadpoolctl import threadpool_limits
 
 from fastkm import MiniBatchKMeans, _core
@@ -99,6 +100,7 @@ SETTINGS = {
 }
 
 
+@compares_batches
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_same_random_state_takes_scikit_learns_steps(texts, settings, seed, monkeypatch):
@@ -112,6 +114,7 @@ def test_same_random_state_takes_scikit_learns_steps(texts, settings, seed, monk
     assert_same_bits(ours, MiniBatchKMeans(**parameters).fit(texts))
 
 
+@compares_batches
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_same_random_state_takes_scikit_learns_steps_with_weights(texts, rng, init, seed):
@@ -142,6 +145,7 @@ def test_other_dtypes_are_converted_to_float64(dtype):
     assert_same_bits(ours, MiniBatchKMeans(3, random_state=0).fit(dense))
 
 
+@compares_batches
 @pytest.mark.parametrize("form", ["coo", "csc", "lil"])
 def test_other_formats_are_converted_as_scikit_learn_converts_them(form):
     dense = topics(300, 10)
@@ -330,6 +334,7 @@ def test_survives_reassigning_more_than_the_batch_holds(texts):
     assert any(tuple(centre) in given for centre in kmeans.cluster_centers_)
 
 
+@compares_batches
 @pytest.mark.parametrize("method", ["predict", "transform", "score"])
 def test_methods_of_a_fitted_estimator_are_scikit_learns(texts, method):
     X = csr(texts, sp.csr_matrix)
@@ -352,6 +357,7 @@ def test_callable_init_gets_the_rows_that_scikit_learn_draws(texts):
     assert np.array_equal(seen[:2], seen[2:])
 
 
+@compares_batches
 def test_random_state_instance_is_left_as_scikit_learn_leaves_it(texts):
     ours, theirs = np.random.RandomState(3), np.random.RandomState(3)
     MiniBatchKMeans(5, batch_size=50, random_state=ours).fit(csr(texts))
@@ -359,6 +365,7 @@ def test_random_state_instance_is_left_as_scikit_learn_leaves_it(texts):
     assert ours.uniform() == theirs.uniform()
 
 
+@compares_batches
 @pytest.mark.parametrize(
     "settings",
     [
@@ -378,6 +385,7 @@ def test_verbose_prints_scikit_learns_lines(texts, capsys, settings):
     assert printed[0][1] == pytest.approx(printed[1][1], rel=1e-9)
 
 
+@compares_batches
 def test_inertia_estimate_without_labels_is_scikit_learns(texts):
     parameters = {"compute_labels": False, "random_state": 0, "batch_size": 100}
     ours = MiniBatchKMeans(4, **parameters).fit(csr(texts))

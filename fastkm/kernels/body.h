@@ -3,6 +3,7 @@
  * another. */
 #include "load.h"
 #include "exact.h"
+#include "distances.h"
 #include "pack.h"
 #include "assign.h"
 #include "filter.h"
@@ -32,7 +33,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .means = means,
     .accumulate_weighted = accumulate_weighted,
     .own_sq_dists = own_sq_dists,
-    .sq_dists = sq_dists,
+    .distances = distances,
     .propose = propose,
     .accept = accept,
     .fill_panels = fill_panels,

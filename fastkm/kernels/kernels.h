@@ -250,12 +250,14 @@ typedef struct {
                          fastkm_scratch* scratch,           /* OUT */
                          double* sq_dists);                 /* OUT (i_end - i_begin,) */
 
-    /* Squared distances of row i to every centroid, times exact_scale^2, into scratch->dists. */
-    void (*sq_dists)(const fastkm_points* points,       /* IN  */
-                     const fastkm_frame* frame,         /* IN  */
-                     const fastkm_centroids* centroids, /* IN  */
-                     int64_t i,                         /* IN  */
-                     fastkm_scratch* scratch);          /* OUT */
+    /* Distance of each row to every centroid, float if is_single and else double. */
+    void (*distances)(const fastkm_points* points,       /* IN  */
+                      const fastkm_frame* frame,         /* IN  */
+                      const fastkm_centroids* centroids, /* IN  */
+                      int64_t i_begin, int64_t i_end,    /* IN  */
+                      fastkm_scratch* scratch,           /* OUT */
+                      int is_single,                     /* IN  */
+                      void* distances);                  /* OUT (i_end - i_begin, k) */
 
     /* k-means++: each candidate's weighted gain. The candidates are packed as centroids; closest is
      * in units of exact_scale^2. Exactly: in float64, and for each row a mask of the candidates

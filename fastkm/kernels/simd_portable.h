@@ -116,6 +116,10 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     memcpy(p, &a, sizeof a);
 }
+static FASTKM_INLINE vd vd_sqrt(vd a) {
+    for (int l = 0; l < DOUBLE_LANES; l++) LANE(a, l) = sqrt(LANE(a, l));
+    return a;
+}
 static FASTKM_INLINE vd vd_set1(double a) {
     const double lanes[DOUBLE_LANES] = {a, a};
     return vd_load(lanes);

@@ -83,6 +83,9 @@ static FASTKM_INLINE vd vd_sub(vd a, vd b) {
 static FASTKM_INLINE vd vd_mul(vd a, vd b) {
     return _mm_mul_pd(a, b);
 }
+static FASTKM_INLINE vd vd_sqrt(vd a) {
+    return _mm_sqrt_pd(a);
+}
 static FASTKM_INLINE vd vd_min(vd a, vd b) {
     return _mm_min_pd(a, b);
 }
