@@ -9,11 +9,12 @@ Layer       Modules                                  Imports from
 commands    __main__, jobs, _info                    estimators, drawing, scoring, guards, compiled
 drawing     plotting                                 scoring, guards
 scoring     evaluation                               guards, compiled
-estimators  kmeans, minibatch, _estimator, seeding   algorithm, guards, points
-algorithm   _restarts, _lloyd, _batches, _potential  pruning, points, compiled
+estimators  kmeans, minibatch, _estimator, seeding   algorithm, control, guards, points
+algorithm   _restarts, _lloyd, _batches, _potential  control, pruning, points, compiled
+control     _control, _bound, _tasks, callbacks      points, compiled
 pruning     _filter                                  points, compiled
 points      _problem, _sparse_problem                compiled
-guards      _validation, _threads                    compiled
+guards      _validation, _threads, exceptions        compiled
 compiled    _core                                    nothing
 ==========  =======================================  ===============================================
 

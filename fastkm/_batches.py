@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._control import UNWATCHED, Control
 from ._problem import MODERATE_EXPONENT, FloatArray, LabelArray, Problem, Slices
 
 # scikit-learn's numbers: clusters of low weight are looked for each time so many rows a cluster
@@ -59,9 +60,13 @@ class Run:
 
 
 def run(
-    problem: Problem, init: FloatArray, rules: Rules, random_state: np.random.RandomState
+    problem: Problem,
+    init: FloatArray,
+    rules: Rules,
+    random_state: np.random.RandomState,
+    control: Control = UNWATCHED,
 ) -> Run:
-    """Learn from random batches until the rules say stop.
+    """Learn from random batches until the rules or control say stop.
 
     Parameters
     ----------
@@ -73,6 +78,8 @@ def run(
         Batch size, most steps, stopping rules.
     random_state : RandomState
         Advanced by each step as scikit-learn's mini-batch k-means advances it.
+    control : Control
+        Is told of each step, and may end learning after it.
 
     Notes
     -----
@@ -85,11 +92,20 @@ def run(
     draw = RowDraw(problem.n, problem.sample_weight)
     progress = _Progress(problem.n, rules)
     for step in range(1, rules.n_steps + 1):
+        control.begin_round(state.centroids)
         rows = draw(random_state, rules.batch_size)
         reassigns = is_reassignment_due(state, rules.batch_size)
         inertia = stepper.step(state, random_state if reassigns else None, rules, rows)
-        sq_shift = stepper.sq_shift(state) if rules.tol > 0 else np.inf
-        if progress.is_over(step, inertia, sq_shift):
+        looks_at_shift = rules.tol > 0 or control.is_watching
+        sq_shift = stepper.sq_shift(state) if looks_at_shift else np.inf
+        is_over = progress.is_over(step, inertia, sq_shift)
+        mean_inertia = inertia / rules.batch_size
+        is_stopped = control.end_step(
+            step, state.centroids, sq_shift, mean_inertia, progress.mean_inertia
+        )
+        if is_stopped and not is_over and rules.verbose:
+            print(f"Stopped by a callback at step {step}/{rules.n_steps}")
+        if is_stopped or is_over:
             break
     return Run(state, step, progress.mean_inertia)
 

@@ -1,34 +1,45 @@
-"""What every estimator with centroids does once it is fitted: label, measure, score."""
+"""What every estimator with centroids does beside fitting: label, measure, score, convert."""
 
 from __future__ import annotations
 
+import copy
 import warnings
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import sklearn
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils.validation import check_is_fitted
 
 from . import _lloyd
 from ._problem import Problem
 from ._sparse_problem import make_problem
+from ._tasks import CallbackSupport, FitTasks
 from ._threads import effective_n_threads
 from ._validation import check_centroids, check_is_finite, check_points, check_weights
+from ._version import __version__
+from .exceptions import InconsistentVersionWarning
 
 # scikit-learn's number of runs under n_init="auto" from k-means++ or an array.
 _N_INIT_OF_GOOD_SEEDS = 1
+
+# Of a state: which versions made it.
+_VERSION, _SKLEARN_VERSION = "_fastkm_version", "_sklearn_version"
 
 # From a helper of `fit` to the line that called `fit`: the helper, fit, the wrapper of fit.
 STACKLEVEL_OF_USER = 4
 
 
 class CentroidEstimator(
+    CallbackSupport,  # type: ignore[misc]
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ClusterMixin,  # type: ignore[misc]
@@ -36,14 +47,23 @@ class CentroidEstimator(
 ):
     """Base of the estimators: what follows from `cluster_centers_` alone.
 
-    A subclass has the parameters `n_clusters`, `init`, `n_init` and `n_threads`, and a `fit` that
-    takes `sample_weight` and sets `cluster_centers_`, `labels_` and `_n_features_out`.
+    A subclass has the parameters `n_clusters`, `init`, `n_init`, `n_threads` and `callback`, and a
+    `fit` that takes `sample_weight` and sets `cluster_centers_`, `labels_` and `_n_features_out`.
+
+    Under scikit-learn 1.9 and newer it has ``set_callbacks`` too. ``sklearn.callback`` sees `fit`
+    as a task and its rounds, or steps, as subtasks, below a task for each run if there are several.
     """
 
     n_clusters: int
     init: Any
     n_init: int | Literal["auto"]
+    _sklearn_name: ClassVar[str]  # the class in sklearn.cluster
+    # Private attributes that mean the same in scikit-learn's estimator, the last two in any.
+    _sklearn_state: ClassVar[frozenset[str]] = frozenset(
+        {"_n_features_out", "_sklearn_output_config", "_metadata_request"}
+    )
     n_threads: int | None
+    callback: Callable[[Any], bool | None] | None
     cluster_centers_: npt.NDArray[Any]
     labels_: npt.NDArray[np.int32]
     _n_features_out: int
@@ -63,7 +83,7 @@ class CentroidEstimator(
         labels : ndarray of shape (n_samples,), int32
             `labels_`.
         """
-        labels: npt.NDArray[np.int32] = self.fit(X, sample_weight=sample_weight).labels_
+        labels: npt.NDArray[np.int32] = self.fit(X, y, sample_weight=sample_weight).labels_
         return labels
 
     def fit_transform(
@@ -81,7 +101,7 @@ class CentroidEstimator(
         distances : ndarray of shape (n_samples, n_clusters)
             What ``fit(X).transform(X)`` returns.
         """
-        self.fit(X, sample_weight=sample_weight)
+        self.fit(X, y, sample_weight=sample_weight)
         return self._distances(self._problem(X))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int32]:
@@ -161,6 +181,70 @@ class CentroidEstimator(
         labels = _lloyd.assign(problem, self.cluster_centers_)
         return -_lloyd.inertia(problem, labels, self.cluster_centers_)
 
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's estimator of the same name, fitted alike.
+
+        Returns
+        -------
+        estimator : sklearn.cluster.KMeans or sklearn.cluster.MiniBatchKMeans
+            With this one's parameters, centroids, labels and all other attributes, as copies. It
+            predicts, transforms, scores and pickles without fastkm, and learns on if it is a
+            `MiniBatchKMeans`. ``algorithm="auto"`` becomes ``"lloyd"``, which gives the same
+            clusters; `n_threads` and `callback` have no counterpart and stay behind.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        from sklearn import cluster  # only here: it takes longer to import than fastkm
+
+        # A fit to one row sets what scikit-learn keeps for itself, whatever its version names it.
+        row = np.zeros((1, self.cluster_centers_.shape[1]), self.cluster_centers_.dtype)
+        theirs = getattr(cluster, self._sklearn_name)(1, n_init=1).fit(row)
+        for name in [name for name in vars(theirs) if name.endswith("_")]:
+            delattr(theirs, name)
+        parameters = clone(self).get_params(deep=False)
+        if parameters.get("algorithm") == "auto":
+            parameters["algorithm"] = "lloyd"
+        theirs.set_params(**{name: parameters[name] for name in theirs.get_params(deep=False)})
+        for name, value in vars(self).items():
+            if name.endswith("_") or name in self._sklearn_state:
+                setattr(theirs, name, copy.deepcopy(value))
+        return theirs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all attributes, and the versions."""
+        versions = {_VERSION: __version__, _SKLEARN_VERSION: sklearn.__version__}
+        return {**super().__getstate__(), **versions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled; warn if another version of fastkm did it."""
+        state = dict(state)
+        version = state.pop(_VERSION, "unknown")
+        sklearn_version = state.pop(_SKLEARN_VERSION, "unknown")
+        if version != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    original_fastkm_version=version,
+                    original_sklearn_version=sklearn_version,
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+    def _tasks(
+        self, data: tuple[Any, Any, Any], n_runs: int, n_rounds: int, name: str
+    ) -> FitTasks | None:
+        """Begin a fit of X, y and weights for scikit-learn's callbacks, if there are any."""
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+        X, y, weights = data
+        metadata = None if weights is None else {"sample_weight": weights}
+        return FitTasks(self, {"X": X, "y": y, "metadata": metadata}, n_runs, n_rounds, name)
+
     def _is_init_array(self) -> bool:
         return not (isinstance(self.init, str) or callable(self.init))
 
@@ -193,6 +277,10 @@ class CentroidEstimator(
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         return problem
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # A fit that an exception ended has noted the features of X already.
+        return hasattr(self, "cluster_centers_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

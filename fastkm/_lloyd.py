@@ -8,11 +8,13 @@ S. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._control import UNWATCHED, Control
 from ._filter import Pruning
 from ._problem import FloatArray, LabelArray, Problem
 
@@ -27,6 +29,16 @@ class Run:
     n_iter: int
     strict: bool  # stopped because no label changed
 
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of an estimator that keeps this run."""
+        return {
+            "cluster_centers_": self.centroids,
+            "_n_features_out": len(self.centroids),
+            "labels_": self.labels,
+            "inertia_": self.inertia,
+            "n_iter_": self.n_iter,
+        }
+
 
 def run(
     problem: Problem,
@@ -37,8 +49,9 @@ def run(
     verbose: bool = False,
     centroid_dtype: npt.DTypeLike = np.float64,
     algorithm: str = "auto",
+    control: Control = UNWATCHED,
 ) -> Run:
-    """Run Lloyd's algorithm until labels or centroids stay, or max_iter rounds.
+    """Run Lloyd's algorithm until labels or centroids stay, max_iter rounds, or control's word.
 
     Parameters
     ----------
@@ -56,6 +69,8 @@ def run(
         float32 rounds the centroids at the end, and labels the points under the rounded ones.
     algorithm : {"auto", "lloyd", "elkan"}
         Which distances are computed, never what comes out; see `Pruning`.
+    control : Control
+        Is told of each round, and may end the run after it.
 
     Notes
     -----
@@ -72,16 +87,22 @@ def run(
     strict = False
     pruning = Pruning(problem, engine, max_iter, algorithm)
     for n_iter in range(1, max_iter + 1):
+        control.begin_round(centroids)
         labels, labels_old = labels_old, labels
         n_changed = update.assign(engine, centroids, labels_old, labels)
         update.means(engine, centroids, labels, moved)
         if verbose:
             print(f"Iteration {n_iter - 1}, inertia {_inertia(problem, engine, labels)}.")
+        is_stopped = control.end_round(n_iter, n_changed, centroids, moved, labels, update.weights)
         centroids, moved = moved, centroids
         if n_changed == 0:
             strict = True
             if verbose:
                 print(f"Converged at iteration {n_iter - 1}: strict convergence.")
+            break
+        if is_stopped:
+            if verbose:
+                print(f"Stopped at iteration {n_iter - 1} by a callback.")
             break
         pruning.after_round(centroids, labels)
         with np.errstate(over="ignore"):

@@ -265,6 +265,10 @@ class Problem:
             engine.own_sq_dists(labels, sq_dists, start, stop)
         return sq_dists
 
+    def sq_dists_rounding(self) -> float:
+        """Bound the relative error of `own_sq_dists`."""
+        return float((self.d + 4) * 2.0**-52)
+
     def sq_rounding_of_means(self) -> float:
         """Bound a weighted mean's squared distance to the exact one, in exact_scale squared.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._control import UNWATCHED, Control
 from ._lloyd import Run, run
 from ._problem import Problem
 
@@ -22,8 +23,9 @@ def run_restarts(
     verbose: bool,
     centroid_dtype: npt.DTypeLike,
     algorithm: str,
+    control: Control = UNWATCHED,
 ) -> Run:
-    """Run k-means `n_init` times and keep the lowest inertia.
+    """Run k-means `n_init` times, or until control's word, and keep the lowest inertia.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def run_restarts(
         float32 or float64, of the centroids returned.
     algorithm : {"auto", "lloyd", "elkan"}
         Which distances each run computes, never what comes out.
+    control : Control
+        Is told of each run and its rounds, and may end the run at hand or all.
 
     Returns
     -------
@@ -57,6 +61,7 @@ def run_restarts(
     """
     best: Run | None = None
     for _ in range(n_init):
+        control.begin_run()
         init = seed()
         if verbose:
             print("Initialization complete")
@@ -68,12 +73,15 @@ def run_restarts(
             verbose=verbose,
             centroid_dtype=centroid_dtype,
             algorithm=algorithm,
+            control=control,
         )
         if best is None or (
             candidate.inertia < best.inertia
             and not is_same_clustering(candidate.labels, best.labels, len(init))
         ):
             best = candidate
+        if control.end_run(candidate.attributes):
+            break
     assert best is not None, "n_init is at least 1"
     return best
 

@@ -86,12 +86,16 @@ class SparseProblem(Problem):
         seeder: Any = _core.SparseSeeder
         return seeder(self.points, self.frame, *arrays, self.n_threads, self.isa)
 
+    def sq_dists_rounding(self) -> float:
+        """Bound the relative error of `own_sq_dists`."""
+        return max(2.0**-36, super().sq_dists_rounding())
+
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int
     ) -> None:
         """Give dense bits to the n_rows largest distances and all that might be among them."""
         n_rows = min(n_rows, len(sq_dists))
         least = np.partition(sq_dists, -n_rows)[-n_rows]
-        # Distances of CSR rows are right to 1e-11 or better, dense ones to d 2^-53.
+        # Of CSR rows' distances and dense ones': see `sq_dists_rounding`.
         near = np.flatnonzero((sq_dists >= least * (1 - 1e-7)) & (sq_dists >= 0))
         engine.own_sq_dists_as_dense(labels, near.astype(np.int64), sq_dists)

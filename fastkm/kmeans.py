@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from ._control import control_of
 from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
 from ._restarts import run_restarts
 from ._sparse_problem import make_problem
@@ -67,6 +70,12 @@ class KMeans(CentroidEstimator):
     n_threads : int or None, default=None
         Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
         allow. The result does not depend on it.
+    callback : callable or None, default=None
+        Called after each round with a `fastkm.callbacks.Round`: iteration, squared shift, number of
+        labels changed, an upper bound on the inertia, seconds. If it returns True the run at hand
+        ends with that round and no other starts; the best of the runs so far is kept, with labels
+        and inertia as ever. It changes nothing else. An exception ends the fit. See
+        `fastkm.callbacks`, which has a time budget and a history.
 
     Attributes
     ----------
@@ -112,6 +121,7 @@ class KMeans(CentroidEstimator):
            [ 1.,  2.]])
     """
 
+    _sklearn_name = "KMeans"
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (scikit-learn's machinery)
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
@@ -123,6 +133,7 @@ class KMeans(CentroidEstimator):
         "copy_x": ["boolean"],
         "algorithm": [StrOptions({"auto", "lloyd", "elkan"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "callback": [callable, None],
     }
 
     def __init__(
@@ -138,6 +149,7 @@ class KMeans(CentroidEstimator):
         copy_x: bool = True,
         algorithm: Literal["auto", "lloyd", "elkan"] = "auto",
         n_threads: int | None = None,
+        callback: Callable[[Any], bool | None] | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -149,6 +161,7 @@ class KMeans(CentroidEstimator):
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.n_threads = n_threads
+        self.callback = callback
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -183,6 +196,7 @@ class KMeans(CentroidEstimator):
         RuntimeWarning
             If several runs from one array are asked for, or "elkan" for one cluster.
         """
+        begun = perf_counter()
         points = check_points(X, self)
         check_n_samples(points.shape[0], self.n_clusters)
         weights = check_weights(sample_weight, points)
@@ -193,6 +207,9 @@ class KMeans(CentroidEstimator):
 
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
+        dtype = np.float32 if points.dtype == np.float32 else np.float64
+        tasks = self._tasks((X, y, sample_weight), n_init, self.max_iter, "round")
+        control = control_of(problem, dtype, self.callback, tasks, begun)
         best = run_restarts(
             problem,
             make_seed(init, points, problem, self.n_clusters, random_state),
@@ -200,16 +217,14 @@ class KMeans(CentroidEstimator):
             max_iter=self.max_iter,
             tol=self.tol * float(np.mean(problem.variance)),
             verbose=bool(self.verbose),
-            centroid_dtype=np.float32 if points.dtype == np.float32 else np.float64,
+            centroid_dtype=dtype,
             algorithm=self.algorithm,
+            control=control,
         )
         self._warn_if_fewer_clusters(best.labels)
 
-        self.cluster_centers_ = best.centroids
-        self._n_features_out = len(best.centroids)
-        self.labels_ = best.labels
-        self.inertia_ = best.inertia
-        self.n_iter_ = best.n_iter
+        self.__dict__.update(best.attributes())
+        control.end()
         return self
 
     def _warn_if_elkan_for_one(self) -> None:
@@ -254,6 +269,7 @@ def k_means(
     algorithm: Literal["auto", "lloyd", "elkan"] = "auto",
     return_n_iter: bool = False,
     n_threads: int | None = None,
+    callback: Callable[[Any], bool | None] | None = None,
 ) -> tuple[Any, ...]:
     """Cluster rows by k-means: `KMeans` as a function.
 
@@ -265,7 +281,7 @@ def k_means(
         Number of clusters.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row; None weighs each 1.
-    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm, n_threads
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm, n_threads, callback
         As `KMeans` takes them.
     return_n_iter : bool, default=False
         Whether to return the number of rounds too.
@@ -307,6 +323,7 @@ def k_means(
         copy_x=copy_x,
         algorithm=algorithm,
         n_threads=n_threads,
+        callback=callback,
     ).fit(X, sample_weight=sample_weight)
     results = (kmeans.cluster_centers_, kmeans.labels_, kmeans.inertia_)
     return (*results, kmeans.n_iter_) if return_n_iter else results

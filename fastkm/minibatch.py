@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import _batches
+from ._control import control_of
 from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
 from ._problem import Problem
 from ._sparse_problem import make_problem
@@ -71,6 +74,11 @@ class MiniBatchKMeans(CentroidEstimator):
     n_threads : int or None, default=None
         Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
         allow. The result does not depend on it.
+    callback : callable or None, default=None
+        Called after each step of `fit` with a `fastkm.callbacks.Step`: iteration, squared shift,
+        the batch's inertia, seconds. If it returns True learning ends with that step; all else is
+        as ever. An exception ends the fit. Not called by `partial_fit`, where the caller has the
+        loop. See `fastkm.callbacks`.
 
     Attributes
     ----------
@@ -126,6 +134,14 @@ class MiniBatchKMeans(CentroidEstimator):
            [10.,  2.]])
     """
 
+    _sklearn_name = "MiniBatchKMeans"
+    _sklearn_state = CentroidEstimator._sklearn_state | {
+        "_batch_size",
+        "_counts",
+        "_init_size",
+        "_n_since_last_reassign",
+        "_random_state",
+    }
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (scikit-learn's machinery)
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
@@ -140,6 +156,7 @@ class MiniBatchKMeans(CentroidEstimator):
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "callback": [callable, None],
     }
 
     def __init__(
@@ -158,6 +175,7 @@ class MiniBatchKMeans(CentroidEstimator):
         n_init: int | Literal["auto"] = "auto",
         reassignment_ratio: float = 0.01,
         n_threads: int | None = None,
+        callback: Callable[[Any], bool | None] | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -172,6 +190,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
         self.n_threads = n_threads
+        self.callback = callback
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -205,6 +224,7 @@ class MiniBatchKMeans(CentroidEstimator):
         RuntimeWarning
             If several seedings from one array are asked for, or `init_size` is below `n_clusters`.
         """
+        begun = perf_counter()
         points = check_points(X, self)
         n = points.shape[0]
         check_n_samples(n, self.n_clusters)
@@ -220,12 +240,15 @@ class MiniBatchKMeans(CentroidEstimator):
             n_steps=self.max_iter * n // self._batch_size,
             tol=self.tol * float(np.mean(problem.variance)),
         )
+        dtype = np.float32 if points.dtype == np.float32 else np.float64
+        tasks = self._tasks((X, y, sample_weight), 1, rules.n_steps, "step")
+        control = control_of(problem, dtype, self.callback, tasks, begun)
         seeds = self._best_seeds(problem, init, n_init, random_state)
-        run = _batches.run(problem, seeds, rules, random_state)
+        run = _batches.run(problem, seeds, rules, random_state, control)
 
         self.n_steps_ = run.n_steps
         self.n_iter_ = -(-run.n_steps * self._batch_size // n)
-        self._keep(run.state, np.float32 if points.dtype == np.float32 else np.float64)
+        self._keep(run.state, dtype)
         if self.compute_labels:
             self._label(problem)
         else:
@@ -233,6 +256,7 @@ class MiniBatchKMeans(CentroidEstimator):
                 del self.labels_  # of an earlier fit
             total_weight = n if weights is None else float(weights.sum())
             self.inertia_ = run.mean_inertia * total_weight
+        control.end()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -298,6 +322,13 @@ class MiniBatchKMeans(CentroidEstimator):
         if self.compute_labels:
             self._label(problem)
         return self
+
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's estimator, fitted alike; see `KMeans.to_sklearn`."""
+        theirs = super().to_sklearn()
+        # Its steps take the weights learnt from in the dtype of the rows.
+        theirs._counts = self._counts.astype(self.cluster_centers_.dtype)
+        return theirs
 
     def _resolve_sizes(self, n_samples: int) -> None:
         """Set the sizes of a batch and of the rows to seed from; called by `fit` itself."""

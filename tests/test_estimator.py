@@ -22,10 +22,10 @@ each_pair = pytest.mark.parametrize(
 
 
 @each_pair
-def test_parameters_are_scikit_learns_and_n_threads(our_class, their_class):
+def test_parameters_are_scikit_learns_and_two_more(our_class, their_class):
     ours = inspect.signature(our_class).parameters
     theirs = inspect.signature(their_class).parameters
-    assert list(ours) == [*theirs, "n_threads"]
+    assert list(ours) == [*theirs, "n_threads", "callback"]
     assert [p.kind for p in ours.values()][: len(theirs)] == [p.kind for p in theirs.values()]
     differing = [name for name in theirs if ours[name].default != theirs[name].default]
     # "auto" here

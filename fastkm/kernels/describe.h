@@ -33,9 +33,12 @@ static FASTKM_INLINE void add_value(double x, double origin, int64_t width, doub
     moments[3 * width] = x > moments[3 * width] ? x : moments[3 * width];
 }
 
-static void add_rows(const double* rows, const double* origin, int64_t width, double* moments) {
+/* Memory sends the rows after these meanwhile: `n_lines` of them a vector. */
+static void add_rows(const double* rows, const double* origin, int64_t width, const char* ahead,
+                     int64_t n_lines, double* moments) {
     int64_t f = 0;
     for (; f + DOUBLE_LANES <= width; f += DOUBLE_LANES) {
+        for (int64_t line = 0; line < n_lines; line++, ahead += LINE_BYTES) prefetch(ahead);
         const vd origin_vd = vd_load(origin + f);
         vd sum = vd_load(moments + f), sum_sq = vd_load(moments + width + f);
         vd min = vd_load(moments + 2 * width + f), max = vd_load(moments + 3 * width + f);
@@ -63,6 +66,9 @@ static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end
     double* rows = scratch->rows;
     double* origin = rows + FASTKM_MOMENT_ROWS * width;
     double* beside = origin + width;
+    const int is_dense = points->col_stride * d == points->row_stride;
+    const int64_t n_lines =
+        is_dense ? step * points->row_stride * DOUBLE_LANES / width / LINE_BYTES : 0;
     int64_t i = i_begin;
     for (int64_t c = 0; c < width; c++) {
         origin[c] = moments->origin[c % d];
@@ -72,7 +78,8 @@ static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end
     }
     for (; i + step <= i_end; i += step) {
         load_rows(points, i, step, rows);
-        add_rows(rows, origin, width, beside);
+        add_rows(rows, origin, width, points->base + (i + 2 * step) * points->row_stride, n_lines,
+                 beside);
     }
     for (; i < i_end; i++) {
         load_row(points, i, rows);
