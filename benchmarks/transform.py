@@ -24,8 +24,7 @@ import numpy as np
 from . import machine
 from .process import Process, in_turn, serve, settle
 
-MODULES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}
-PACKAGES = tuple(MODULES)
+PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 SHAPES = (
     (60_000, 784, 10),
     (60_000, 784, 64),
@@ -54,9 +53,7 @@ class Worker:
     """One package: the estimator at hand, and its transform, timed."""
 
     def __init__(self, package: str, n_threads: int) -> None:
-        self.source = import_module(
-            {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}[package]
-        )
+        self.source = import_module(PACKAGES[package])
         self.options = {"n_threads": n_threads} if package == "fastkm" else {}
 
     def take_up(self, shape: list[int], dtype: str) -> dict:

@@ -186,7 +186,7 @@ class Stepper:
             self._core.assign(self._labels, start, stop, rows)
         self._core.sort(self._labels)
         moved, counts = self._previous, np.empty_like(state.counts)
-        weights, learnt, exponent = _near_one(self._batch.sample_weight, state.counts)
+        weights, learnt, exponent = _near_one(self._batch, state.counts)
         for start, stop in self._cluster_slices:
             self._core.learn(weights, learnt, moved, counts, self._sq_dists, start, stop)
         state.centroids, self._previous = moved, state.centroids
@@ -227,18 +227,19 @@ class Stepper:
             counts[is_low] = counts[~is_low].min()
 
 
-def _near_one(
-    weights: FloatArray | None, counts: FloatArray
-) -> tuple[FloatArray | None, FloatArray, int]:
-    """Return both times 2^-exponent, where the largest is far from 1, and the exponent.
+def _near_one(batch: Problem, counts: FloatArray) -> tuple[FloatArray | None, FloatArray, int]:
+    """Return the rows' weights and the counts, both times 2^-exponent, and the exponent.
 
-    What is learnt depends on their ratios alone, and has the same bits.
+    It is 0 unless the largest is far from 1. What is learnt depends on their ratios alone, and has
+    the same bits.
     """
-    if weights is None:
-        return weights, counts, 0
-    exponent = int(np.frexp(max(weights.max(), counts.max()))[1])
+    weights = batch.sample_weight
+    largest = max(1.0 if weights is None else weights.max(), counts.max())
+    exponent = int(np.frexp(largest)[1])
     if abs(exponent) <= MODERATE_EXPONENT:
         return weights, counts, 0
+    if weights is None:
+        weights = np.ones(batch.n)
     return np.ldexp(weights, -exponent), np.ldexp(counts, -exponent), exponent
 
 

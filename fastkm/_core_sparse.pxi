@@ -202,9 +202,9 @@ cdef class SparseCentroids:
                     else:
                         crew.kernels.pack_norm(&self.centroids, scale, task - n_tasks)
         for j in range(self.k):
-            if not self.centroids.sq_norms[j] <= largest:
+            if self.centroids.sq_norms[j] > largest:
                 largest = self.centroids.sq_norms[j]
-        self.centroids.max_norm = largest ** 0.5 * (1 + 2.0 ** -20)
+        self.centroids.max_norm = sqrt(largest) * (1 + 2.0 ** -20)
         return 0
 
 

@@ -205,10 +205,11 @@ class CentroidEstimator(
         theirs = getattr(cluster, self._sklearn_name)(1, n_init=1).fit(row)
         for name in [name for name in vars(theirs) if name.endswith("_")]:
             delattr(theirs, name)
-        parameters = clone(self).get_params(deep=False)
+        parameters = self.get_params(deep=False)
         if parameters.get("algorithm") == "auto":
             parameters["algorithm"] = "lloyd"
-        theirs.set_params(**{name: parameters[name] for name in theirs.get_params(deep=False)})
+        for name in theirs.get_params(deep=False):
+            theirs.set_params(**{name: clone(parameters[name], safe=False)})
         for name, value in vars(self).items():
             if name.endswith("_") or name in self._sklearn_state:
                 setattr(theirs, name, copy.deepcopy(value))

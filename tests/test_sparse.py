@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import sklearn.cluster
 from sklearn.exceptions import ConvergenceWarning
 
-from fastkm import KMeans, _core, _lloyd, k_means, kmeans_plusplus
+from fastkm import KMeans, MiniBatchKMeans, _core, _lloyd, k_means, kmeans_plusplus
 from fastkm._problem import Problem
 from fastkm._sparse_problem import SparseProblem, make_problem
 from fastkm._validation import check_points
@@ -156,6 +156,24 @@ def test_ends_of_float_are_the_dense_path(scale):
     np.testing.assert_allclose(_lloyd.transform(ours, centroids), distances, rtol=1e-12)
     indices = [kmeans_plusplus(X, 9, random_state=0)[1] for X in (csr(dense), dense)]
     assert np.array_equal(*indices)
+
+
+@pytest.mark.parametrize(("is_constant", "k"), [(True, 4), (False, 2)])
+def test_values_whose_squares_overflow_are_the_dense_path(is_constant, k):
+    # CSR rows are not centred: here ||x||^2 is infinite where ||x - c||^2 is not.
+    dense = rows(120, 6, 0.7)
+    dense[:, 0] = 1e200
+    if not is_constant:
+        dense[::3, 0] = 0.0
+    ours, theirs = (KMeans(k, random_state=0).fit(X) for X in (csr(dense), dense))
+    assert len(set(theirs.labels_)) == k
+    assert np.array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, rtol=1e-7)
+    np.testing.assert_allclose(ours.transform(csr(dense)), theirs.transform(dense), rtol=1e-12)
+    assert np.array_equal(ours.predict(csr(dense)), ours.labels_)
+    ours, theirs = (MiniBatchKMeans(k, random_state=0).fit(X) for X in (csr(dense), dense))
+    assert np.array_equal(ours.cluster_centers_, theirs.cluster_centers_)
+    assert np.array_equal(ours.labels_, theirs.labels_)
 
 
 AWKWARD = {

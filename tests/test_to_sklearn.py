@@ -1,6 +1,7 @@
 """to_sklearn(): scikit-learn's estimator, fitted alike."""
 
 import pickle
+import queue
 import subprocess
 import sys
 
@@ -87,6 +88,21 @@ def test_parameters_are_carried_over(blobs, our_class, their_class):
     assert got.keys() == names.keys()
     assert got.pop("random_state") is not chosen.pop("random_state")
     assert got == chosen
+
+
+@each_pair
+def test_a_callback_that_cannot_be_copied_stays_behind(blobs, our_class, their_class):
+    class Tell:
+        def __init__(self):
+            self.records = queue.SimpleQueue()  # which copy.deepcopy refuses
+
+        def __call__(self, record):
+            self.records.put(record)
+
+    ours = our_class(4, random_state=0, callback=Tell()).fit(blobs)
+    assert not ours.callback.records.empty()
+    theirs = ours.to_sklearn()
+    assert np.array_equal(theirs.predict(blobs), ours.predict(blobs))
 
 
 @each_pair

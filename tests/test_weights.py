@@ -113,3 +113,13 @@ def test_batches_learn_the_same_under_scaled_weights(rng, scale, magnitude):
     centres = expected.cluster_centers_
     np.testing.assert_allclose(scaled.cluster_centers_, centres, rtol=0, atol=bound)
     np.testing.assert_allclose(scaled._counts, expected._counts * scale, rtol=1e-11)
+
+
+def test_rows_without_weights_follow_heavy_ones(rng):
+    # Beside 1e303 a weight of 1 is nothing, so the centres stay; their products with it overflow.
+    X = rng.normal(size=(100, 3)) * 1e6
+    kmeans = MiniBatchKMeans(3, random_state=0, reassignment_ratio=0)
+    heavy = kmeans.partial_fit(X[:50], sample_weight=np.full(50, 1e303)).cluster_centers_
+    for weights in (None, np.ones(50), np.full(50, 2.0)):
+        kmeans.partial_fit(X[50:], sample_weight=weights)
+        np.testing.assert_allclose(kmeans.cluster_centers_, heavy, rtol=1e-14)
