@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from . import machine
-from .process import Process, in_turn, serve, settle
+from .process import PACKAGES, Process, in_turn, serve, settle
 from .workloads import MNIST, find_mnist
 
-PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 CLUSTERS = (10, 64, 256)
 SPEED_AT_LEAST = 3.0
 # Both draw alike, but scikit-learn's float32 sums may round to another row to start from, better or

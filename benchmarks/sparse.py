@@ -24,9 +24,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import machine
-from .process import Process, in_turn, serve, settle
+from .process import PACKAGES, Process, in_turn, serve, settle
 
-PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 N_CLUSTERS = 20
 ROUNDS = 20
 MEASURES = ("same rows", "seeded", "mini-batches", "k-means++", "predict", "transform")

@@ -22,9 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from . import machine
-from .process import Process, in_turn, serve, settle
+from .process import PACKAGES, Process, in_turn, serve, settle
 
-PACKAGES = {"fastkm": "fastkm", "scikit-learn": "sklearn.cluster"}  # where each keeps its classes
 SHAPES = (
     (60_000, 784, 10),
     (60_000, 784, 64),

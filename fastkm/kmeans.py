@@ -46,7 +46,7 @@ class KMeans(CentroidEstimator):
         Where each run starts. "k-means++" chooses rows by greedy k-means++, "random" different rows
         at random, both in proportion to the weights. An array gives the centroids. A callable is
         called as ``init(X, n_clusters, random_state=random_state)`` and returns them; the X it gets
-        is the array given to `fit`, read-only and not centred.
+        is the array given to `fit`, read-only. Neither is centred, as scikit-learn's are.
     n_init : "auto" or int, default="auto"
         Number of runs, of which the lowest inertia is kept. "auto" makes 10 for "random" and
         callables and 1 for "k-means++" and arrays.

@@ -33,12 +33,16 @@ static FASTKM_INLINE void add_value(double x, double origin, int64_t width, doub
     moments[3 * width] = x > moments[3 * width] ? x : moments[3 * width];
 }
 
-/* Memory sends the rows after these meanwhile: `n_lines` of them a vector. */
-static void add_rows(const double* rows, const double* origin, int64_t width, const char* ahead,
-                     int64_t n_lines, double* moments) {
+/* Memory sends the rows from i_ahead on meanwhile: n_lines of them a vector. */
+static void add_rows(const double* rows, const double* origin, int64_t width,
+                     const fastkm_points* points, int64_t i_ahead, int64_t n_lines,
+                     double* moments) {
+    /* A number, as it runs past the last row. */
+    uintptr_t ahead = (uintptr_t)points->base + (uintptr_t)(i_ahead * points->row_stride);
     int64_t f = 0;
     for (; f + DOUBLE_LANES <= width; f += DOUBLE_LANES) {
-        for (int64_t line = 0; line < n_lines; line++, ahead += LINE_BYTES) prefetch(ahead);
+        for (int64_t line = 0; line < n_lines; line++, ahead += LINE_BYTES)
+            prefetch((const char*)ahead);
         const vd origin_vd = vd_load(origin + f);
         vd sum = vd_load(moments + f), sum_sq = vd_load(moments + width + f);
         vd min = vd_load(moments + 2 * width + f), max = vd_load(moments + 3 * width + f);
@@ -78,8 +82,7 @@ static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end
     }
     for (; i + step <= i_end; i += step) {
         load_rows(points, i, step, rows);
-        add_rows(rows, origin, width, points->base + (i + 2 * step) * points->row_stride, n_lines,
-                 beside);
+        add_rows(rows, origin, width, points, FASTKM_MIN(i + 2 * step, points->n), n_lines, beside);
     }
     for (; i < i_end; i++) {
         load_row(points, i, rows);
