@@ -99,6 +99,7 @@ cdef class Batch:
         cdef int64_t n = self.points.n, k = self.engine.k, d = self.points.d, j
         cdef int64_t n_rows
         cdef int used
+        cdef int64_t chunk
         cdef fastkm_lesson lesson
         if counts.shape[0] != k or moved.shape[0] != k or moved.shape[1] != d or moved_counts.shape[0] != k \
                 or sq_dists.shape[0] != n or (weights is not None and weights.shape[0] != n):
@@ -116,11 +117,12 @@ cdef class Batch:
         lesson.sq_dists = &sq_dists[0]
         n_rows = self.begins[stop] - self.begins[start] + stop - start
         used = self.engine.crew.threads_for(stop - start, 16.0 * n_rows * d)
+        chunk = (stop - start) // (16 * used) + 1  # many a centroid has but a row or two
         with nogil:
             if used == 1:
                 self.engine.crew.kernels.learn(&self.points.points, &lesson, start, stop,
                                                &self.engine.crew.scratches[0])
             else:
-                for j in prange(start, stop, num_threads=used, schedule="dynamic", chunksize=1):
+                for j in prange(start, stop, num_threads=used, schedule="dynamic", chunksize=chunk):
                     self.engine.crew.kernels.learn(&self.points.points, &lesson, j, j + 1,
                                                    &self.engine.crew.scratches[threadid()])
