@@ -261,18 +261,20 @@ class _Progress:
         place = f"step {step}/{rules.n_steps}"
         if step == 1:  # the inertia is that of the seeds
             self.mean_inertia = inertia
-            self._tell(f"Minibatch {place}: mean batch inertia: {inertia}")
+            if rules.verbose:
+                print(f"Minibatch {place}: mean batch inertia: {inertia}")
             return False
         if self._smoothed is None:
             self._smoothed = inertia
         else:
             self._smoothed = self._smoothed * (1 - self._alpha) + inertia * self._alpha
         self.mean_inertia = self._smoothed
-        self._tell(
-            f"Minibatch {place}: mean batch inertia: {inertia}, ewa inertia: {self._smoothed}"
-        )
+        if rules.verbose:
+            smoothed = f"ewa inertia: {self._smoothed}"
+            print(f"Minibatch {place}: mean batch inertia: {inertia}, {smoothed}")
         if sq_shift <= rules.tol and rules.tol > 0:
-            self._tell(f"Converged (small centers change) at {place}")
+            if rules.verbose:
+                print(f"Converged (small centers change) at {place}")
             return True
         if self._smoothed < self._lowest:
             self._n_without_improvement = 0
@@ -281,13 +283,10 @@ class _Progress:
             self._n_without_improvement += 1
         most = rules.max_no_improvement
         if most is not None and self._n_without_improvement >= most:
-            self._tell(f"Converged (lack of improvement in inertia) at {place}")
+            if rules.verbose:
+                print(f"Converged (lack of improvement in inertia) at {place}")
             return True
         return False
-
-    def _tell(self, line: str) -> None:
-        if self._rules.verbose:
-            print(line)
 
 
 class RowDraw:

@@ -86,6 +86,14 @@ class Engine:
     def own_sq_dists(self, labels: _Int32, sq_dists: _Float64, start: int, stop: int) -> None: ...
     def distances(self, out: _Float64 | npt.NDArray[np.float32], start: int, stop: int) -> None: ...
 
+def gather(
+    source: Points,
+    rows: npt.NDArray[np.int64],
+    memory: npt.NDArray[np.uint8],
+    n_threads: int,
+    isa: str,
+) -> None: ...
+
 class Batch:
     engine: Engine
     def __init__(

@@ -21,6 +21,31 @@ cdef int _list_by_label(const int32_t[::1] labels, int64_t n, int64_t k, int64_t
     return 0
 
 
+def gather(Points source not None, const int64_t[::1] rows, unsigned char[:, ::1] memory, int n_threads, str isa):
+    """Copy rows of the source, in their dtype, into memory of shape (len(rows), bytes of a row)."""
+    cdef int64_t n = rows.shape[0], n_blocks = (n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b, i
+    cdef _Crew crew = _Crew(source, 1, n_threads, isa)
+    cdef int used = crew.threads_for(n_blocks, 16.0 * n * source.d)
+    if memory.shape[0] != n or memory.shape[1] != source.d * source.buffer.itemsize:
+        raise ValueError(f"memory must hold {n} rows like the source's.")
+    for i in range(n):
+        if rows[i] < 0 or rows[i] >= source.n:
+            raise ValueError(f"rows must be in 0 to {source.n - 1}; got {rows[i]}.")
+    with nogil:
+        if used == 1:
+            for b in range(n_blocks):
+                _gather_block(source, crew, rows, memory, b)
+        else:
+            for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
+                _gather_block(source, crew, rows, memory, b)
+
+
+cdef void _gather_block(Points source, _Crew crew, const int64_t[::1] rows, unsigned char[:, ::1] memory,
+                        int64_t b) noexcept nogil:
+    cdef int64_t i = b * FASTKM_BLOCK_ROWS
+    crew.kernels.gather(&source.points, &rows[i], min(FASTKM_BLOCK_ROWS, rows.shape[0] - i), <char*>&memory[i, 0])
+
+
 cdef class Batch:
     """Rows gathered from points into memory of their own, and what k centroids learn from them."""
     cdef Points source

@@ -47,6 +47,7 @@ cdef class Seeder:
     cdef _Memory errors_memory
     cdef double* errors_of
     cdef int64_t n_blocks
+    cdef int64_t n_accepted
 
     def __init__(self, Points points not None, Frame frame not None, Panels panels, const double[::1] weights,
                  int64_t n_candidates, double[::1] closest, double[::1] block_sums, uint32_t[::1] masks,
@@ -128,15 +129,19 @@ cdef class Seeder:
     def accept(self, int64_t candidate):
         """Take a proposed candidate as a seed; block_sums and closest change accordingly."""
         cdef int64_t b
-        cdef int used = self.crew.threads_for(self.n_blocks, <double>self.points.n * 8)
+        # The j-th seed is nearer to about one row in j.
+        cdef double work = <double>self.points.n * (8 + 4 * self.points.d // (self.n_accepted + 1))
+        cdef int used = self.crew.threads_for(self.n_blocks, work)
+        cdef int64_t chunk = _chunk(self.n_blocks, used, work)
         if candidate < 0 or candidate >= self.candidates.k or self.candidates.centroids.raw == NULL:
             raise ValueError(f"candidate {candidate} was not proposed.")
+        self.n_accepted += 1
         with nogil:
             if used == 1:
                 for b in range(self.n_blocks):
                     self.accept_block(candidate, b, 0)
             else:
-                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
+                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=chunk):
                     self.accept_block(candidate, b, threadid())
 
     cdef void accept_block(self, int64_t candidate, int64_t b, int t) noexcept nogil:

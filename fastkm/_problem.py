@@ -145,6 +145,17 @@ class Problem:
         problem._hold(X, sample_weight)
         return problem
 
+    def part(self, indices: npt.NDArray[np.integer[Any]]) -> "Problem":
+        """Copy rows, with their weights, into a problem of their own."""
+        weights = self.sample_weight
+        return self.of_rows(self._copy(indices), None if weights is None else weights[indices])
+
+    def _copy(self, indices: npt.NDArray[np.integer[Any]]) -> Any:
+        copied = np.empty((len(indices), self.d), dtype=self.X.dtype)
+        rows = np.ascontiguousarray(indices, dtype=np.int64)
+        _core.gather(self.points, rows, copied.view(np.uint8), self.n_threads, self.isa)
+        return copied
+
     def _take(self, X: Any) -> None:
         self.X = X
         self.points: Any = _core.Points(X)

@@ -54,6 +54,9 @@ class SparseProblem(Problem):
         """Return the rows as a new float64 array of shape (len(indices), d)."""
         return np.ascontiguousarray(self.X[np.asarray(indices)].toarray(), dtype=np.float64)
 
+    def _copy(self, indices: npt.NDArray[np.integer[Any]]) -> Any:
+        return self.X[indices]
+
     def batch_of(self, n: int, k: int) -> tuple[Problem, Any]:
         """Make a batch as `Problem` does. Its X stays empty: only the core's rows are filled."""
         batch = self.of_rows(type(self.X)((n, self.d), dtype=self.X.dtype))

@@ -367,7 +367,7 @@ class MiniBatchKMeans(CentroidEstimator):
         indices = random_state.randint(0, problem.n, self._init_size)
         if n_init == 1 and not self.verbose:
             return self._seeds(problem, init, random_state)
-        validation = _rows_of(problem, indices)
+        validation = problem.part(indices)
         best, best_inertia = None, np.inf
         for i in range(1, n_init + 1):
             if self.verbose:
@@ -386,7 +386,7 @@ class MiniBatchKMeans(CentroidEstimator):
     ) -> npt.NDArray[np.float64]:
         part = problem
         if self._init_size < problem.n:
-            part = _rows_of(problem, random_state.randint(0, problem.n, self._init_size))
+            part = problem.part(random_state.randint(0, problem.n, self._init_size))
             if isinstance(init, str) and part.sample_weight is not None:
                 self._check_has_weight(part.sample_weight)
         return make_seed(init, part.X, part, self.n_clusters, random_state)()
@@ -407,9 +407,3 @@ class MiniBatchKMeans(CentroidEstimator):
     def _label(self, problem: Problem) -> None:
         centroids = self.cluster_centers_.astype(np.float64, copy=False)
         self.labels_, self.inertia_ = _batches.label(problem, centroids)
-
-
-def _rows_of(problem: Problem, indices: npt.NDArray[np.integer[Any]]) -> Problem:
-    """Copy rows, with their weights, into a problem of their own."""
-    weights = problem.sample_weight
-    return problem.of_rows(problem.X[indices], None if weights is None else weights[indices])

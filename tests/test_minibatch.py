@@ -483,3 +483,31 @@ def test_core_refuses_what_does_not_fit(rng):
         _core.Batch(part.points, engine, problem.points, np.empty((10, 32), dtype=np.uint8))
     with pytest.raises(ValueError, match="engine must be of the batch's points"):
         _core.Batch(problem.points, engine)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "u1", "i8"])
+@pytest.mark.parametrize("layout", ["C", "F", "reversed"])
+def test_parts_are_copies_of_rows(rng, dtype, layout):
+    X = rng.integers(0, 100, size=(700, 9)).astype(dtype)
+    X = {"C": X, "F": np.asfortranarray(X), "reversed": X[::-1, ::-1]}[layout]
+    weights = rng.uniform(size=700)
+    rows = rng.integers(700, size=300)
+    part = Problem(X, weights, n_threads=2).part(rows)
+    assert part.X.dtype == X.dtype
+    assert np.array_equal(part.X, X[rows])
+    assert np.array_equal(part.sample_weight, weights[rows])
+
+
+def test_core_copies_no_row_that_is_not_there(rng):
+    points = Problem(rng.normal(size=(10, 3)), n_threads=1)
+    for wrong in (np.array([10]), np.array([-1])):
+        with pytest.raises(ValueError, match="rows must be in 0 to 9"):
+            _core.gather(points.points, wrong, np.empty((1, 24), dtype=np.uint8), 1, points.isa)
+    with pytest.raises(ValueError, match="memory must hold 2 rows"):
+        _core.gather(
+            points.points,
+            np.zeros(2, dtype=np.int64),
+            np.empty((2, 8), dtype=np.uint8),
+            1,
+            points.isa,
+        )
