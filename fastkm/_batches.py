@@ -96,10 +96,10 @@ def run(
         rows = draw(random_state, rules.batch_size)
         reassigns = is_reassignment_due(state, rules.batch_size)
         inertia = stepper.step(state, random_state if reassigns else None, rules, rows)
+        mean_inertia = inertia / rules.batch_size
         looks_at_shift = rules.tol > 0 or control.is_watching
         sq_shift = stepper.sq_shift(state) if looks_at_shift else np.inf
-        is_over = progress.is_over(step, inertia, sq_shift)
-        mean_inertia = inertia / rules.batch_size
+        is_over = progress.is_over(step, mean_inertia, sq_shift)
         is_stopped = control.end_step(
             step, state.centroids, sq_shift, mean_inertia, progress.mean_inertia
         )
@@ -257,7 +257,6 @@ class _Progress:
     def is_over(self, step: int, inertia: float, sq_shift: float) -> bool:
         """Tell whether step, counted from 1, was the last; tell the user too if asked."""
         rules = self._rules
-        inertia /= rules.batch_size
         place = f"step {step}/{rules.n_steps}"
         if step == 1:  # the inertia is that of the seeds
             self.mean_inertia = inertia

@@ -21,16 +21,38 @@ cdef int _list_by_label(const int32_t[::1] labels, int64_t n, int64_t k, int64_t
     return 0
 
 
+cdef int _set_lesson(fastkm_lesson* lesson, int64_t n, int64_t k, int64_t d, const double[::1] weights,
+                     const double[::1] counts, double[:, ::1] moved, double[::1] moved_counts,
+                     double[::1] sq_dists) except -1:
+    """Take the arrays of a lesson of n rows to k centroids, if they fit."""
+    if counts.shape[0] != k or moved.shape[0] != k or moved.shape[1] != d or moved_counts.shape[0] != k \
+            or sq_dists.shape[0] != n or (weights is not None and weights.shape[0] != n):
+        raise ValueError("The arrays must fit the batch and the centroids.")
+    lesson.counts = &counts[0]
+    lesson.weights = &weights[0] if weights is not None else NULL
+    lesson.moved = &moved[0, 0]
+    lesson.moved_counts = &moved_counts[0]
+    lesson.sq_dists = &sq_dists[0]
+    return 0
+
+
+cdef int _check_sources(const int64_t[::1] rows, int64_t start, int64_t stop, int64_t n) except -1:
+    """Check that entries [start, stop) name some of n rows."""
+    cdef int64_t i
+    for i in range(start, stop):
+        if rows[i] < 0 or rows[i] >= n:
+            raise ValueError(f"rows must be in 0 to {n - 1}; got {rows[i]}.")
+    return 0
+
+
 def gather(Points source not None, const int64_t[::1] rows, unsigned char[:, ::1] memory, int n_threads, str isa):
     """Copy rows of the source, in their dtype, into memory of shape (len(rows), bytes of a row)."""
-    cdef int64_t n = rows.shape[0], n_blocks = (n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b, i
+    cdef int64_t n = rows.shape[0], n_blocks = (n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
     cdef _Crew crew = _Crew(source, 1, n_threads, isa)
     cdef int used = crew.threads_for(n_blocks, 16.0 * n * source.d)
     if memory.shape[0] != n or memory.shape[1] != source.d * source.buffer.itemsize:
         raise ValueError(f"memory must hold {n} rows like the source's.")
-    for i in range(n):
-        if rows[i] < 0 or rows[i] >= source.n:
-            raise ValueError(f"rows must be in 0 to {source.n - 1}; got {rows[i]}.")
+    _check_sources(rows, 0, n, source.n)
     with nogil:
         if used == 1:
             for b in range(n_blocks):
@@ -86,9 +108,7 @@ cdef class Batch:
         if rows is not None:
             if self.source is None or rows.shape[0] != self.points.n:
                 raise ValueError(f"rows must be {self.points.n} of the source.")
-            for b in range(start, stop):
-                if rows[b] < 0 or rows[b] >= self.source.n:
-                    raise ValueError(f"rows must be in 0 to {self.source.n - 1}; got {rows[b]}.")
+            _check_sources(rows, start, stop, self.source.n)
             sources = &rows[0]
         task.start = start
         task.stop = stop
@@ -126,20 +146,13 @@ cdef class Batch:
         cdef int used
         cdef int64_t chunk
         cdef fastkm_lesson lesson
-        if counts.shape[0] != k or moved.shape[0] != k or moved.shape[1] != d or moved_counts.shape[0] != k \
-                or sq_dists.shape[0] != n or (weights is not None and weights.shape[0] != n):
-            raise ValueError("The arrays must fit the batch and the centroids.")
+        _set_lesson(&lesson, n, k, d, weights, counts, moved, moved_counts, sq_dists)
         if start < 0 or stop > k or start > stop or self.engine.centroids.centroids.raw == NULL:
             raise ValueError(f"centroids {start} to {stop} are not among the {k} that were set.")
         lesson.centroids = self.engine.centroids.centroids.raw
-        lesson.counts = &counts[0]
-        lesson.weights = &weights[0] if weights is not None else NULL
         lesson.rows = self.rows
         lesson.begins = self.begins
         lesson.exact_scale = self.engine.frame.frame.exact_scale
-        lesson.moved = &moved[0, 0]
-        lesson.moved_counts = &moved_counts[0]
-        lesson.sq_dists = &sq_dists[0]
         n_rows = self.begins[stop] - self.begins[start] + stop - start
         used = self.engine.crew.threads_for(stop - start, 16.0 * n_rows * d)
         chunk = (stop - start) // (16 * used) + 1  # many a centroid has but a row or two

@@ -32,6 +32,18 @@ cdef class Panels:
                                  &self.panels)
 
 
+cdef list _column_sums(const double* values, int64_t n_rows, int64_t n_columns):
+    cdef int64_t i, j
+    cdef double total
+    sums = []
+    for j in range(n_columns):
+        total = 0
+        for i in range(n_rows):
+            total += values[i * n_columns + j]
+        sums.append(total)
+    return sums
+
+
 cdef class Seeder:
     """Squared distances of all points to their nearest seed, and what further seeds would change."""
     cdef Points points
@@ -102,15 +114,7 @@ cdef class Seeder:
 
     def errors(self):
         """Return what the sum of each candidate's last gains may be wrong by, as a list."""
-        cdef int64_t b, j, k = self.candidates.k
-        cdef double total
-        sums = []
-        for j in range(k):
-            total = 0
-            for b in range(self.n_blocks):
-                total += self.errors_of[b * k + j]
-            sums.append(total)
-        return sums
+        return _column_sums(self.errors_of, self.n_blocks, self.candidates.k)
 
     cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS

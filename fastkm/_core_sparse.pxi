@@ -519,15 +519,7 @@ cdef class SparseSeeder:
 
     def errors(self):
         """Return what the sum of each candidate's last gains may be wrong by, as a list."""
-        cdef int64_t b, j, k = self.candidates.k
-        cdef double total
-        sums = []
-        for j in range(k):
-            total = 0
-            for b in range(self.n_blocks):
-                total += self.errors_of[b * k + j]
-            sums.append(total)
-        return sums
+        return _column_sums(self.errors_of, self.n_blocks, self.candidates.k)
 
     cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS

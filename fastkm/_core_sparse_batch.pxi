@@ -70,11 +70,10 @@ cdef class SparseBatch:
         cdef const int64_t* starts
         if self.source is None or rows.shape[0] != self.points.n:
             raise ValueError(f"rows must be {self.points.n} of the source.")
+        _check_sources(rows, 0, rows.shape[0], self.source.n)
         starts = self.source.rows.starts
         for r in range(rows.shape[0]):
             row = rows[r]
-            if row < 0 or row >= self.source.n:
-                raise ValueError(f"rows must be in 0 to {self.source.n - 1}; got {row}.")
             n_entries += starts[row + 1] - starts[row]
         self.make_room(n_entries)
         n_entries = 0
@@ -135,20 +134,13 @@ cdef class SparseBatch:
         cdef double work
         cdef int used
         cdef fastkm_lesson lesson
-        if counts.shape[0] != k or moved.shape[0] != k or moved.shape[1] != d or moved_counts.shape[0] != k \
-                or sq_dists.shape[0] != n or (weights is not None and weights.shape[0] != n):
-            raise ValueError("The arrays must fit the batch and the centroids.")
+        _set_lesson(&lesson, n, k, d, weights, counts, moved, moved_counts, sq_dists)
         if start < 0 or stop > k or start > stop or self.engine.centroids.centroids.raw == NULL:
             raise ValueError(f"centroids {start} to {stop} are not among the {k} that were set.")
         lesson.centroids = self.engine.centroids.centroids.raw
-        lesson.counts = &counts[0]
-        lesson.weights = &weights[0] if weights is not None else NULL
         lesson.rows = self.rows
         lesson.begins = self.begins
         lesson.exact_scale = self.engine.scale
-        lesson.moved = &moved[0, 0]
-        lesson.moved_counts = &moved_counts[0]
-        lesson.sq_dists = &sq_dists[0]
         work = 32.0 * (self.begins[stop] - self.begins[start]) * self.points.n_entries / n + 2.0 * (stop - start) * d
         used = _threads_worth(self.engine.crew.n_threads, stop - start, work)
         with nogil:

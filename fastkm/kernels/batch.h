@@ -44,6 +44,28 @@ static double add_and_measure(const double* FASTKM_RESTRICT row,
     return partial[0];
 }
 
+/* A centroid with rows to learn from starts as the sum of what it has learnt from, scaled. */
+static void begin_lesson(const fastkm_lesson* lesson, int64_t j, int64_t d) {
+    const double* FASTKM_RESTRICT centroid = lesson->centroids + j * d;
+    double* FASTKM_RESTRICT moved = lesson->moved + j * d;
+    const double factor = lesson->counts[j] * lesson->exact_scale;
+    if (lesson->begins[j] == lesson->begins[j + 1]) return;
+    for (int64_t f = 0; f < d; f++) moved[f] = centroid[f] * factor;
+}
+
+/* The sum becomes a mean; a centroid that has learnt nothing stays where it is. */
+static void end_lesson(const fastkm_lesson* lesson, int64_t j, int64_t d, double learnt) {
+    double* FASTKM_RESTRICT moved = lesson->moved + j * d;
+    const double count = lesson->counts[j] + learnt;
+    lesson->moved_counts[j] = count;
+    if (learnt > 0) {
+        const double share = 1 / (count * lesson->exact_scale);
+        for (int64_t f = 0; f < d; f++) moved[f] *= share;
+    } else {
+        memcpy(moved, lesson->centroids + j * d, (size_t)d * sizeof *moved);
+    }
+}
+
 /* Each centroid becomes the mean of all that it has learnt from. Its rows are added in the order in
  * which they are listed, one by one, so the result depends on nothing else; their distances are
  * taken on the way, from the centroid as it was. */
@@ -55,9 +77,8 @@ static void learn(const fastkm_points* points, const fastkm_lesson* lesson, int6
     for (int64_t j = j_begin; j < j_end; j++) {
         const double* FASTKM_RESTRICT centroid = lesson->centroids + j * d;
         double* FASTKM_RESTRICT moved = lesson->moved + j * d;
-        const double count = lesson->counts[j];
         double learnt = 0;
-        for (int64_t f = 0; f < d; f++) moved[f] = centroid[f] * (count * scale);
+        begin_lesson(lesson, j, d);
         for (int64_t r = lesson->begins[j]; r < lesson->begins[j + 1]; r++) {
             const int64_t i = lesson->rows[r];
             const double weight = lesson->weights ? lesson->weights[i] : 1;
@@ -66,12 +87,6 @@ static void learn(const fastkm_points* points, const fastkm_lesson* lesson, int6
             lesson->sq_dists[i] = add_and_measure(row, centroid, d, scale, weight * scale, moved);
             learnt += weight;
         }
-        lesson->moved_counts[j] = count + learnt;
-        if (learnt > 0) {
-            const double share = 1 / ((count + learnt) * scale);
-            for (int64_t f = 0; f < d; f++) moved[f] *= share;
-        } else {
-            memcpy(moved, centroid, (size_t)d * sizeof *moved);
-        }
+        end_lesson(lesson, j, d, learnt);
     }
 }

@@ -13,8 +13,8 @@
 #include "sparse.h"
 #include "sparse_sums.h"
 #include "sparse_propose.h"
-#include "sparse_batch.h"
 #include "batch.h"
+#include "sparse_batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_(isa)

@@ -36,12 +36,9 @@ static void sparse_learn(const fastkm_sparse* rows, const fastkm_sparse_centroid
     const int64_t d = rows->d;
     const double scale = lesson->exact_scale;
     for (int64_t j = j_begin; j < j_end; j++) {
-        const double* FASTKM_RESTRICT centroid = lesson->centroids + j * d;
         double* FASTKM_RESTRICT moved = lesson->moved + j * d;
-        const double count = lesson->counts[j];
         double learnt = 0;
-        if (lesson->begins[j] < lesson->begins[j + 1])
-            for (int64_t f = 0; f < d; f++) moved[f] = centroid[f] * (count * scale);
+        begin_lesson(lesson, j, d);
         for (int64_t r = lesson->begins[j]; r < lesson->begins[j + 1]; r++) {
             const int64_t i = lesson->rows[r];
             const double weight = lesson->weights ? lesson->weights[i] : 1;
@@ -54,12 +51,6 @@ static void sparse_learn(const fastkm_sparse* rows, const fastkm_sparse_centroid
             lesson->sq_dists[i] = own_sq_dist_of(rows, centroids, i, (int32_t)j, scratch);
             learnt += weight;
         }
-        lesson->moved_counts[j] = count + learnt;
-        if (learnt > 0) {
-            const double share = 1 / ((count + learnt) * scale);
-            for (int64_t f = 0; f < d; f++) moved[f] *= share;
-        } else {
-            memcpy(moved, centroid, (size_t)d * sizeof *moved);
-        }
+        end_lesson(lesson, j, d, learnt);
     }
 }
