@@ -62,7 +62,7 @@ class InertiaBound:
         self._mean_error = (
             2 / problem.low_scale**2 if is_uniform else (2 * problem.n + 8) * _UNIT
         ) * self._largest
-        self._total = self._measure(np.zeros(problem.n, dtype=np.int32), self._origin[None])
+        self._total = problem.inertia(np.zeros(problem.n, dtype=np.int32), self._origin[None])
 
     def after_round(
         self,
@@ -88,7 +88,7 @@ class InertiaBound:
         rounding += 2 * _UNIT * (_core.BLOCK_ROWS + k + d + 64 + self._n_rounding)
         with np.errstate(over="ignore", invalid="ignore"):
             if (weights == 0).any():
-                bound = self._measure(labels, stored) * (1 + rounding)
+                bound = problem.inertia(labels, stored) * (1 + rounding)
             else:
                 error = 2.0**-51 * np.abs(moved) + self._mean_error
                 apart = np.maximum(np.abs(moved - self._origin) - error, 0.0)
@@ -98,12 +98,6 @@ class InertiaBound:
                 bound += rounding * (self._total + within)
             bound += np.finfo(np.float64).tiny
         return float(bound) if np.isfinite(bound) else np.inf
-
-    def _measure(self, labels: LabelArray, centroids: FloatArray) -> float:
-        problem = self._problem
-        engine = problem.engine(len(centroids))
-        engine.set_centroids(np.ascontiguousarray(centroids))
-        return problem.weighted_sum(problem.own_sq_dists(engine, labels))
 
 
 def _weighted_squares(

@@ -30,14 +30,15 @@ class Control:
         self,
         n_iter: int,
         n_changed: int,
-        centroids: FloatArray,
+        sq_shift: float,
         moved: FloatArray,
         labels: LabelArray,
         weights: npt.NDArray[np.int64] | FloatArray,
     ) -> bool:
         """Tell whether the run ends with the round that moved the centroids to moved.
 
-        The labels are those of the round, the weights (k,) those of the labels' points.
+        The centroids' squared shifts sum to sq_shift; the labels are those of the round, the
+        weights (k,) those of the labels' points.
         """
         return False
 
@@ -119,7 +120,7 @@ class _Watch(Control):
         self,
         n_iter: int,
         n_changed: int,
-        centroids: FloatArray,
+        sq_shift: float,
         moved: FloatArray,
         labels: LabelArray,
         weights: npt.NDArray[np.int64] | FloatArray,
@@ -128,8 +129,6 @@ class _Watch(Control):
         if self._callback is not None:
             if self._bound is None:
                 self._bound = InertiaBound(self._problem, self._dtype)
-            with np.errstate(over="ignore"):
-                sq_shift = float(np.sum((moved - centroids) ** 2))
             self._tell(
                 Round(
                     restart=self._restart,

@@ -179,7 +179,7 @@ class CentroidEstimator(
         check_is_fitted(self)
         problem = self._problem(X, sample_weight)
         labels = _lloyd.assign(problem, self.cluster_centers_)
-        return -_lloyd.inertia(problem, labels, self.cluster_centers_)
+        return -problem.inertia(labels, self.cluster_centers_)
 
     def to_sklearn(self) -> Any:
         """Return scikit-learn's estimator of the same name, fitted alike.

@@ -93,7 +93,9 @@ def run(
         update.means(engine, centroids, labels, moved)
         if verbose:
             print(f"Iteration {n_iter - 1}, inertia {_inertia(problem, engine, labels)}.")
-        is_stopped = control.end_round(n_iter, n_changed, centroids, moved, labels, update.weights)
+        with np.errstate(over="ignore"):
+            shift = float(np.sum((moved - centroids) ** 2))
+        is_stopped = control.end_round(n_iter, n_changed, shift, moved, labels, update.weights)
         centroids, moved = moved, centroids
         if n_changed == 0:
             strict = True
@@ -105,8 +107,6 @@ def run(
                 print(f"Stopped at iteration {n_iter - 1} by a callback.")
             break
         pruning.after_round(centroids, labels)
-        with np.errstate(over="ignore"):
-            shift = float(np.sum((centroids - moved) ** 2))
         if shift <= tol:
             if verbose:
                 reason = f"center shift {shift} within tolerance {tol}."
@@ -126,13 +126,6 @@ def assign(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
     labels = np.empty(problem.n, dtype=np.int32)
     _assign(problem, problem.engine(len(centroids)), _contiguous(centroids), labels)
     return labels
-
-
-def inertia(problem: Problem, labels: LabelArray, centroids: npt.NDArray[np.floating]) -> float:
-    """Return the weighted sum of the points' squared distances to their labels' centroids."""
-    engine = problem.engine(len(centroids))
-    engine.set_centroids(_contiguous(centroids))
-    return _inertia(problem, engine, labels)
 
 
 def transform(

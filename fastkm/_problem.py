@@ -288,6 +288,12 @@ class Problem:
         rounding = (self.n + 4) * 2.0**-52 / self.scale * self.exact_scale
         return float(self.d * rounding**2)
 
+    def inertia(self, labels: LabelArray, centroids: npt.NDArray[np.floating[Any]]) -> float:
+        """Return the weighted sum of the squared distances to the labels' centroids."""
+        engine = self.engine(len(centroids))
+        engine.set_centroids(np.ascontiguousarray(centroids, dtype=np.float64))
+        return self.weighted_sum(self.own_sq_dists(engine, labels))
+
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.
 

@@ -101,7 +101,7 @@ def test_labels_and_distances_are_the_oracles_on_every_instruction_set(isa, k):
     # At most 19 entries each way and a rest that keeps 2^-30 of the norm: far inside 1e-12.
     np.testing.assert_allclose(_lloyd.transform(problem, centroids), np.sqrt(expected), rtol=1e-12)
     own = reference.inertia(dense, labels, centroids)
-    assert _lloyd.inertia(problem, labels, centroids) == pytest.approx(own, rel=1e-12)
+    assert problem.inertia(labels, centroids) == pytest.approx(own, rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -359,7 +359,7 @@ def test_distances_of_the_centroids_to_themselves_are_zero():
         centroids = rows(k, 50, 0.5, seed=6)
         problem = SparseProblem(csr(centroids), n_threads=1)
         assert np.all(np.diag(_lloyd.transform(problem, centroids)) == 0)
-        assert _lloyd.inertia(problem, np.arange(k, dtype=np.int32), centroids) == 0
+        assert problem.inertia(np.arange(k, dtype=np.int32), centroids) == 0
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
