@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
-from libc.math cimport sqrt
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -65,6 +65,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fastkm_basis:
         int64_t p
         const float* tiles
+        const double* directions
         float skew
 
     ctypedef struct fastkm_sketches:
@@ -72,17 +73,25 @@ cdef extern from "kernels.h" nogil:
         float* sq_norms
         float* errors
 
+    ctypedef struct fastkm_centroid_sketches:
+        float* tiles
+        float* sq_norms
+        float* rests
+        float* errors
+        float* drifts
+        float* framed
+        double* inside
+
     ctypedef struct fastkm_filter:
         int64_t p
         fastkm_sketches sketches
-        const float* tiles
-        const float* centroid_sq_norms
+        fastkm_centroid_sketches centroids
         float max_norm, max_error, stretch
-        float* upper
-        const float* drifts
+        float* own_rests
 
     ctypedef struct fastkm_filter_work:
-        int64_t n_distances, n_forced_rows
+        float* products
+        int64_t n_rows_read, n_distances, n_forced_rows
 
     ctypedef struct fastkm_weighted_sums:
         const double* shift
@@ -171,8 +180,12 @@ cdef extern from "kernels.h" nogil:
         float (*pack)(const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t) noexcept nogil
         int64_t (*assign)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
+        int64_t (*orthonormalise)(double*, int64_t, int64_t) noexcept nogil
+        double (*skewness)(const double*, int64_t, int64_t) noexcept nogil
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, const fastkm_sketches*) noexcept nogil
+        void (*follow)(const fastkm_frame*, const fastkm_basis*, const double*, const double*, int64_t, int64_t,
+                       int64_t, int64_t, const fastkm_centroid_sketches*) noexcept nogil
         void (*assign_filtered)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                 const fastkm_filter*, int64_t, int64_t, const int32_t*, fastkm_scratch*,
                                 fastkm_filter_work*, int32_t*) noexcept nogil
@@ -704,20 +717,24 @@ cdef class Engine:
         if self.filter is not None:
             self.filter.move(old, centroids, self.frame, self.crew)
 
-    def use_filter(self, Filter filter):
+    def use_filter(self, Filter filter, const int32_t[::1] labels=None, bint measures=False):
         """Leave out what the filter excludes, from now on; None ends that.
 
-        The next rows labelled must have in labels_old their labels, and the filter their distances, under the
-        centroids that the engine has now.
+        labels are the points' last ones, which the next call to assign must be given too. It measures their
+        distances first, or begins with what the sketches say of them.
         """
+        self.check_centroids()
         if filter is not None:
             self.check_filter(filter)
-        self.check_centroids()
+            if labels is None:
+                raise ValueError("A filter begins with labels.")
+            filter.move(self.centroids.raw, self.centroids.raw, self.frame, self.crew)
+            filter.begin(labels, measures)
         self.filter = filter
 
     cdef int check_filter(self, Filter filter) except -1:
         if filter.n != self.points.n or filter.d != self.points.d or filter.k != self.k \
-                or filter.panel_rows != self.crew.kernels.panel_rows:
+                or filter.panel_rows != self.crew.kernels.panel_rows or filter.n_threads < self.crew.n_threads:
             raise ValueError("The filter must fit the engine.")
         return 0
 
@@ -736,18 +753,19 @@ cdef class Engine:
                                      min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
 
     cdef void sketch_rows(self, Filter filter, int64_t start, int64_t stop, int t) noexcept nogil:
-        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &filter.basis, start, stop,
+        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &filter.basis.basis, start, stop,
                                  &self.crew.scratches[t], &filter.filter.sketches)
 
     def filter_work(self):
-        """Return the distances measured and the rows labelled by force since the last call."""
-        cdef int64_t n_distances = 0, n_forced_rows = 0
+        """Return the rows read, the distances measured and the rows labelled by force since the last call."""
+        cdef int64_t n_rows_read = 0, n_distances = 0, n_forced_rows = 0
         cdef int t
         for t in range(self.crew.n_threads):
-            n_distances += self.n_exact_of[t * 8 + 1]
-            n_forced_rows += self.n_exact_of[t * 8 + 2]
-            self.n_exact_of[t * 8 + 1] = self.n_exact_of[t * 8 + 2] = 0
-        return n_distances, n_forced_rows
+            n_rows_read += self.n_exact_of[t * 8 + 1]
+            n_distances += self.n_exact_of[t * 8 + 2]
+            n_forced_rows += self.n_exact_of[t * 8 + 3]
+            self.n_exact_of[t * 8 + 1] = self.n_exact_of[t * 8 + 2] = self.n_exact_of[t * 8 + 3] = 0
+        return n_rows_read, n_distances, n_forced_rows
 
     cdef void label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
         cdef fastkm_filter_work work
@@ -757,13 +775,15 @@ cdef class Engine:
                 &self.crew.scratches[t], task.labels + i
             )
             return
-        work.n_distances = work.n_forced_rows = 0
+        work.products = self.filter.products_of(t)
+        work.n_rows_read = work.n_distances = work.n_forced_rows = 0
         self.crew.kernels.assign_filtered(
             &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.filter.filter, i, end,
             task.labels_old, &self.crew.scratches[t], &work, task.labels + i
         )
-        self.n_exact_of[t * 8 + 1] += work.n_distances
-        self.n_exact_of[t * 8 + 2] += work.n_forced_rows
+        self.n_exact_of[t * 8 + 1] += work.n_rows_read
+        self.n_exact_of[t * 8 + 2] += work.n_distances
+        self.n_exact_of[t * 8 + 3] += work.n_forced_rows
 
     cdef int check_centroids(self) except -1:
         if self.centroids.centroids.raw == NULL:

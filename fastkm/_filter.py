@@ -8,8 +8,10 @@ References
 Bottesch, Bühler and Kächele (2016), "Speeding up k-means by approximating Euclidean distances via
 block vectors", ICML: lower bounds by Cauchy-Schwarz from a shorter vector and the rest's norm.
 Halko, Martinsson and Tropp (2011), "Finding structure with randomness", SIAM Review, algorithm
-4.4: the subspace.
+4.3: the subspace.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +21,63 @@ from ._problem import FloatArray, LabelArray, Problem
 
 # Below these a pass is too cheap for the filter to pay for itself.
 LEAST_FEATURES = 64
-LEAST_CLUSTERS = 24
+LEAST_CLUSTERS = 4
 LEAST_ROWS = 2048
 LEAST_ROUNDS_LEFT = 3
-N_DIRECTIONS = 42
-# The sketches take at most a quarter of what X takes as float32.
+# Each thread keeps the products of a panel with all centroids: 256 bytes a cluster.
+MOST_CLUSTERS = 1 << 14
+# How many directions to choose from, whole tiles of six; the sketches take at most a quarter of
+# what X takes as float32.
+N_DIRECTIONS = (24, 42, 66, 90, 126)
 MOST_SHARE_OF_X = 0.25
 SAMPLE_ROWS = 768
-OVERSAMPLING = 8
-N_POWER_ITERATIONS = 2
-# With a smaller share of the variance inside, the bounds exclude too little.
-LEAST_ENERGY = 0.25
-# A distance in float64, its centroid read for it alone, costs as much as this many in the fused
-# kernel.
-COST_OF_DISTANCE = 10.0
-# Shares of the work of brute force: end the filter at once above the first, and above the second
-# in two rounds on end.
-HOPELESS, TOO_DEAR = 1.3, 0.9
+# Nor may they cost more than this share of brute force.
+MOST_FOR_SKETCHES = 0.2
+N_ITERATIONS = 3
+# The centroids' share in the choice of directions, as a multiple of the sampled rows': what of the
+# centroids lies outside loosens the bounds most.
+WEIGHT_OF_CENTROIDS = 4.0
+# Sampled rows on which the choices are tried.
+TRIAL_ROWS = 192
+# How far the centroids of a late round are from those that the directions were found for, as a
+# share of their squared norms.
+EXPECTED_DRIFT = 0.03
+# Where sketches alone leave more centroids a row than this, the filter begins with a measured
+# distance of each row.
+MOST_LISTED = 24
+# Rounds that a run is expected to have left, at most.
+EXPECTED_ROUNDS = 20
+# Shares of the work of brute force: start the filter below the first, end it at once above the
+# second, and above the third in two rounds on end.
+PROMISING, HOPELESS, TOO_DEAR = 0.8, 1.3, 0.9
+
+FloatArray32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What passes cost a thread, in ns; ratios are what matters."""
+
+    product: float = 0.0125  # one multiply-add of the fused kernel
+    load: float = 0.3  # bringing one value of a row to the kernel
+    read: float = 0.4  # the same of a row here and there
+    distance: float = 0.15  # one feature of a distance measured alone
+    sketch: float = 25.0  # a row's bounds
+    sketched: float = 0.025  # one multiply-add of a sketch, its fresh memory included
+
+    def brute_force(self, n: float, d: int, k: int) -> float:
+        return n * d * (self.load + k * self.product)
+
+    def filtered(self, n: float, d: int, k: int, p: int, read: float, distances: float) -> float:
+        """Cost of a pass over n rows, in which so many are read and so many distances measured."""
+        sketched = n * (self.sketch + k * (p + 2) * self.product)
+        return sketched + read * d * self.read + distances * d * self.distance
+
+    def sketches(self, n: float, d: int, p: int) -> float:
+        return n * d * (self.load + p * self.sketched)
+
+
+COST = Cost()
 
 
 class Pruning:
@@ -60,13 +102,21 @@ class Pruning:
         self._problem, self._engine = problem, engine
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
-        self._n_directions = min(N_DIRECTIONS, d)
+        self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS)
+        # A row's sketch is a number longer than it has directions, and three more stand by.
+        self._choices = [
+            p
+            for p in N_DIRECTIONS
+            if p + 4 <= MOST_SHARE_OF_X * d
+            and COST.sketches(n, d, p)
+            <= MOST_FOR_SKETCHES * self._rounds_left * COST.brute_force(n, d, k)
+        ]
         is_promising = (
-            d >= LEAST_FEATURES
-            and k >= LEAST_CLUSTERS
+            bool(self._choices)
+            and d >= LEAST_FEATURES
+            and LEAST_CLUSTERS <= k <= MOST_CLUSTERS
             and n >= LEAST_ROWS
             and max_iter > LEAST_ROUNDS_LEFT
-            and MOST_SHARE_OF_X * d >= N_DIRECTIONS + 4
         )
         is_wanted = (algorithm == "elkan" and k > 1) or (self._decides and is_promising)
         self._is_candidate = is_wanted and problem.can_be_sketched
@@ -83,53 +133,173 @@ class Pruning:
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine = self._problem, self._engine
-        basis, energy = principal_directions(problem, self._n_directions)
-        if self._decides and not energy >= LEAST_ENERGY:
+        sample = sample_rows(problem)
+        framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
+        choices = self._choices or [min(N_DIRECTIONS[0], problem.d)]
+        basis = leading_directions(problem, sample, choices[-1], framed)
+        n_directions, measures = basis.shape[1], False
+        if n_directions == 0:
             return
-        exact = basis.astype(np.float64)
-        skew = float(np.linalg.norm(exact.T @ exact - np.eye(exact.shape[1]))) + 1e-12
-        filter_ = _core.Filter(problem.points, basis, skew, engine.k, problem.isa)
-        for start, stop in problem.slices(self._n_directions):
+        if self._decides:
+            every = -(-len(sample) // TRIAL_ROWS)
+            trial = _Trial(
+                problem, sample[::every], labels[sampled(problem)][::every], framed, basis
+            )
+            n_directions, share = self._choose(trial)
+            if not share < PROMISING:
+                return
+            measures = trial.n_listed(n_directions) > MOST_LISTED
+        filter_ = _core.Filter(
+            problem.points, basis[:, :n_directions], engine.k, problem.n_threads, problem.isa
+        )
+        for start, stop in problem.slices(n_directions):
             engine.sketch(filter_, start, stop)
         engine.set_centroids(centroids)
-        filter_.set_upper(problem.own_sq_dists(engine, labels), problem.scale / problem.exact_scale)
-        engine.use_filter(filter_)
+        engine.use_filter(filter_, labels, measures)
         engine.filter_work()
+        self._n_directions = n_directions
         self._is_on = True
 
-    def _judge(self) -> None:
-        n_distances, n_forced_rows = self._engine.filter_work()
+    def _choose(self, trial: "_Trial") -> tuple[int, float]:
+        """Return the cheapest number of directions, and its cost as a share of brute force's."""
         n, d, k = self._problem.n, self._problem.d, self._engine.k
-        work = n * k * (self._n_directions + 1.0) + COST_OF_DISTANCE * n_distances * d
-        share = (work + float(n_forced_rows) * k * d) / (float(n) * k * d)
+        brute_force = self._rounds_left * COST.brute_force(n, d, k)
+        choices = [p for p in self._choices if p < trial.p] + [trial.p]
+        shares = []
+        for p in choices:
+            n_read, n_distances = trial.left(p)
+            a_round = COST.filtered(n, d, k, p, n * n_read, n * n_distances)
+            shares.append((self._rounds_left * a_round + COST.sketches(n, d, p)) / brute_force)
+        best = int(np.argmin(shares))
+        return choices[best], float(shares[best])
+
+    def _judge(self) -> None:
+        n_read, n_distances, n_forced_rows = self._engine.filter_work()
+        n, d, k = self._problem.n, self._problem.d, self._engine.k
+        work = COST.filtered(n, d, k, self._n_directions, n_read, n_distances)
+        share = (work + COST.brute_force(n_forced_rows, d, k)) / COST.brute_force(n, d, k)
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
             self._is_on = False
 
 
-def principal_directions(
-    problem: Problem, n_directions: int
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Return about the leading principal directions (d, n_directions) of a sample of the rows.
+class _Trial:
+    """What sketches would leave of some rows; all in the kernel's coordinates.
 
-    Also returns the share of the sample's variance inside them. The sample is evenly spaced and the
-    random start fixed, so the user's random state is not touched.
+    Parameters
+    ----------
+    rows : float32 ndarray of shape (m, d)
+    labels : int32 ndarray of shape (m,)
+        Their labels before the centroids moved.
+    centroids : float32 ndarray of shape (k, d)
+    basis : float32 ndarray of shape (d, p)
     """
-    chosen = range(0, problem.n, -(-problem.n // SAMPLE_ROWS))
+
+    def __init__(
+        self,
+        problem: Problem,
+        rows: FloatArray32,
+        labels: LabelArray,
+        centroids: FloatArray32,
+        basis: FloatArray32,
+    ) -> None:
+        self.p = basis.shape[1]
+        self._problem, self._rows, self._labels, self._centroids = problem, rows, labels, centroids
+        self._inside = _product(problem, rows, basis)
+        self._centroids_inside = _product(problem, centroids, basis)
+        self._sq_least = _sq_dists(problem, rows, centroids).min(axis=1, keepdims=True)
+
+    def _bounds(self, p: int) -> tuple[FloatArray32, FloatArray32, FloatArray32]:
+        """Return squared distances (m, k) inside p directions, and the rests' sums and differences.
+
+        The directions suit the centroids as they are: they are taken to have drifted a little.
+        """
+        inside, centroids_inside = self._inside[:, :p], self._centroids_inside[:, :p]
+        rests = _rest(self._rows, inside)
+        share_outside = np.vdot(rests, rests) / np.maximum(_sq_norms(self._rows).sum(), 1e-37)
+        sq_drifts = np.float32(EXPECTED_DRIFT * share_outside) * _sq_norms(self._centroids)
+        centroid_rests = np.sqrt(_rest(self._centroids, centroids_inside) ** 2 + sq_drifts)
+        sq_dists = _sq_dists(self._problem, inside, centroids_inside)
+        return sq_dists, rests[:, None] + centroid_rests, rests[:, None] - centroid_rests
+
+    def left(self, p: int) -> tuple[float, float]:
+        """Return the share of rows that must be read, and how many distances a row are measured."""
+        sq_dists, _, differences = self._bounds(p)
+        is_left = sq_dists + differences**2 <= self._sq_least * np.float32(1 + 1e-4)
+        n_others = np.maximum(np.count_nonzero(is_left, axis=1) - 1, 0)
+        is_read = n_others > 0
+        return float(is_read.mean()), float((n_others + is_read).mean())
+
+    def n_listed(self, p: int) -> float:
+        """Return how many centroids a row may be nearer to, by its sketch and its label alone."""
+        sq_dists, sums, differences = self._bounds(p)
+        own = np.arange(len(self._rows)), self._labels
+        sq_upper = (sq_dists[own] + sums[own] ** 2)[:, None]
+        return float(np.count_nonzero(sq_dists + differences**2 <= sq_upper, axis=1).mean())
+
+
+def _product(problem: Problem, a: FloatArray32, b: FloatArray32) -> FloatArray32:
+    """Return a @ b in the problem's own threads."""
+    out = np.empty((len(a), b.shape[1]), dtype=np.float32)
+    _core.multiply(a, _core.Basis(b), out, problem.n_threads, problem.isa)
+    return out
+
+
+def _sq_dists(problem: Problem, rows: FloatArray32, centroids: FloatArray32) -> FloatArray32:
+    sq_dists: FloatArray32 = _sq_norms(rows)[:, None] + _sq_norms(centroids)
+    sq_dists -= 2 * _product(problem, rows, centroids.T)
+    np.maximum(sq_dists, 0, out=sq_dists)
+    return sq_dists
+
+
+def _sq_norms(rows: FloatArray32) -> FloatArray32:
+    sq_norms: FloatArray32 = (rows * rows).sum(axis=1)
+    return sq_norms
+
+
+def _rest(rows: FloatArray32, inside: FloatArray32) -> FloatArray32:
+    rests: FloatArray32 = np.sqrt(np.maximum(_sq_norms(rows) - _sq_norms(inside), 0))
+    return rests
+
+
+def sampled(problem: Problem) -> npt.NDArray[np.int64]:
+    """Return which rows `sample_rows` takes: evenly spaced, so that no random state is touched."""
+    return np.arange(0, problem.n, -(-problem.n // SAMPLE_ROWS))
+
+
+def sample_rows(problem: Problem) -> FloatArray32:
+    """Return some rows in the kernel's coordinates."""
+    chosen = sampled(problem)
     sample = np.empty((len(chosen), problem.d), dtype=np.float32)
-    for row, i in zip(sample, chosen, strict=True):  # one by one: the sample in float64 is large
-        row[:] = (problem.rows([i])[0] - problem.shift) * problem.scale
-    n_columns = min(n_directions + OVERSAMPLING, problem.d)
-    start = np.random.default_rng(0).standard_normal((problem.d, n_columns))
-    directions = start.astype(np.float32)
-    for _ in range(N_POWER_ITERATIONS):
-        directions, _ = np.linalg.qr(sample.T @ (sample @ directions))
-    inside = sample @ directions
-    variances, rotation = np.linalg.eigh(inside.T @ inside)
-    leading = rotation[:, ::-1][:, :n_directions]
-    basis = np.linalg.qr((directions @ leading).astype(np.float64))[0].astype(np.float32)
-    energy = float(variances[::-1][:n_directions].sum()) / max(
-        float(np.vdot(sample, sample)), 1e-37
-    )
-    return np.ascontiguousarray(basis), energy
+    for start in range(0, len(chosen), 64):  # some at a time: in float64 they are large
+        rows = problem.rows(chosen[start : start + 64])
+        sample[start : start + 64] = (rows - problem.shift) * problem.scale
+    return sample
+
+
+def leading_directions(
+    problem: Problem,
+    sample: FloatArray32,
+    n_directions: int,
+    centroids: FloatArray32 | None = None,
+) -> FloatArray32:
+    """Return about the leading directions (d, p) of the sample and the centroids.
+
+    By orthogonal iteration from a fixed random start: those that hold most come first, and no
+    oversampling or rotation is needed to choose among the first ones.
+    """
+    if centroids is not None:
+        ratio = _sq_norms(sample).sum() / max(float(_sq_norms(centroids).sum()), 1e-37)
+        weight = np.float32(np.sqrt(WEIGHT_OF_CENTROIDS * ratio))
+        sample = np.concatenate([sample, weight * centroids])
+    shape = problem.d, min(n_directions, problem.d)
+    directions: FloatArray32 = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    for _ in range(N_ITERATIONS):
+        images = _product(problem, sample.T, _product(problem, sample, directions))
+        vectors = np.array(images.T, dtype=np.float64, order="C")
+        rank = _core.orthonormalise(vectors, problem.isa)
+        directions = vectors[:rank].T.astype(np.float32)
+        if rank == 0:
+            break
+    return directions

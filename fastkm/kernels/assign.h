@@ -20,6 +20,14 @@ static lines_ahead lines_of_next_panel(const fastkm_points* points, int64_t i, i
                          is_dense ? (bytes / LINE_BYTES + n_tiles - 1) / n_tiles : 0};
 }
 
+static lines_ahead lines_of_row(const fastkm_points* points, int64_t i) {
+    const int64_t bytes = points->d * points->col_stride;
+    return (lines_ahead){points->base + i * points->row_stride,
+                         points->col_stride > 0 && points->row_stride >= bytes
+                             ? (bytes + LINE_BYTES - 1) / LINE_BYTES
+                             : 0};
+}
+
 /* ||z||^2 - 2 y.z of a panel's points and n_centroids centroids; the factor -2 is in the tile. */
 static FASTKM_INLINE void products(const float* panel, const float* tile, const float* sq_norms,
                                    int64_t d, const int n_centroids, lines_ahead* ahead,

@@ -6,6 +6,7 @@
 #include "distances.h"
 #include "pack.h"
 #include "assign.h"
+#include "subspace.h"
 #include "filter.h"
 #include "accumulate.h"
 #include "describe.h"
@@ -27,7 +28,10 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .panel_rows = PANEL_ROWS,
     .pack = pack,
     .assign = assign,
+    .orthonormalise = orthonormalise,
+    .skewness = skewness,
     .sketch = sketch,
+    .follow = follow,
     .assign_filtered = assign_filtered,
     .accumulate = accumulate,
     .means = means,

@@ -108,7 +108,7 @@ static size_t moments_bytes(int64_t d) {
 }
 
 static size_t lists_bytes(const fastkm_kernels* kernels) {
-    return aligned((size_t)kernels->panel_rows * sizeof(fastkm_candidate_list));
+    return aligned(2 * (size_t)kernels->panel_rows * sizeof(fastkm_candidate_list));
 }
 
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {

@@ -83,11 +83,15 @@ static double sq_dist(const double* row, const double* centroid, int64_t d, doub
                       : scaled_sq_dist(row, centroid, d, scale, 1);
 }
 
+/* Rows that are on their way from memory while one is measured. */
+#define ROWS_AHEAD 4
+
 static void own_sq_dists(const fastkm_points* points, const fastkm_frame* frame,
                          const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
                          const int32_t* labels, fastkm_scratch* scratch, double* sq_dists_out) {
     const int64_t d = points->d;
     for (int64_t i = i_begin; i < i_end; i++) {
+        prefetch_row(points, FASTKM_MIN(i + ROWS_AHEAD, points->n - 1));
         load_row(points, i, scratch->row);
         sq_dists_out[i - i_begin] =
             sq_dist(scratch->row, centroids->raw + labels[i] * d, d, frame->exact_scale);

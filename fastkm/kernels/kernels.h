@@ -97,7 +97,7 @@ typedef struct {
     double* rows;                 /* rows and running moments of describe */
     uint64_t* limbs;              /* (2, d) one row in fixed point */
     double* dists;                /* (k rounded up to 8,) */
-    fastkm_candidate_list* lists; /* (panel rows,) */
+    fastkm_candidate_list* lists; /* (2, panel rows) */
 } fastkm_scratch;
 
 /* Exact sums in fixed point, two limbs a value: the integer nearest to x * scale, and the integer
@@ -115,31 +115,44 @@ typedef struct {
 typedef struct {
     int64_t p;
     const float* tiles; /* (d, p) in groups of at most six directions, each group (d, group size) */
-    float skew;         /* at least ||Q'Q - I|| */
+    const double* directions; /* (d, p) the same values */
+    float skew;               /* at least ||Q'Q - I|| */
 } fastkm_basis;
 
-/* Sketches of points or centroids: their coordinates in a basis and the norm of the rest. */
+/* Sketches of points: their coordinates in a basis and the norm of the rest. */
 typedef struct {
     float* panels;   /* (n / panel rows, p + 1, panel rows) */
     float* sq_norms; /* (n,) of the sketches */
     float* errors;   /* (n,) how far rounding may have moved a sketch */
 } fastkm_sketches;
 
+/* The same of centroids, and how they move. */
+typedef struct {
+    float* tiles;    /* -2 times the sketches, in groups as fastkm_centroids.tiles */
+    float* sq_norms; /* (k,) */
+    float* rests;    /* (k,) the sketches' last numbers */
+    float* errors;   /* (k,) */
+    float* drifts;   /* (k,) at least how far each has moved outside of the basis */
+    float* framed;   /* (k, d) the centroids themselves, (c - shift) * scale */
+    double* inside;  /* (k, 2, p) coordinates now and before */
+} fastkm_centroid_sketches;
+
 /* What a filtered pass knows before it reads X. */
 typedef struct {
     int64_t p;
     fastkm_sketches sketches; /* of the points */
-    const float* tiles; /* the centroids' sketches, -2 times, in groups as fastkm_centroids.tiles */
-    const float* centroid_sq_norms; /* (k,) of their sketches */
-    float max_norm, max_error;      /* of the centroids' sketches */
-    float stretch;                  /* a sketched distance is at most stretch times the true one */
-    float* upper; /* (n,) INOUT: at least the distance to the own centroid before it drifted */
-    const float* drifts; /* (k,) at least how far each centroid has moved since */
+    fastkm_centroid_sketches centroids;
+    float max_norm, max_error; /* of the centroids' sketches */
+    float stretch; /* a sketched distance and the true one inside differ by at most this factor */
+    float* own_rests; /* (n,) INOUT: at least the distance to the own centroid outside of the basis,
+                         before that drifted; infinite where nothing is known */
 } fastkm_filter;
 
-/* Work that a filtered pass could not avoid. */
+/* What a thread's filtered pass works in, and the work that it could not avoid. */
 typedef struct {
-    int64_t n_distances;   /* measured in float64 */
+    float* products;       /* (2, k, panel rows) */
+    int64_t n_rows_read;   /* of X */
+    int64_t n_distances;   /* measured */
     int64_t n_forced_rows; /* labelled by brute force */
 } fastkm_filter_work;
 
@@ -198,6 +211,15 @@ typedef struct {
                       fastkm_scratch* scratch,           /* OUT */
                       int32_t* labels);                  /* OUT (i_end - i_begin,) */
 
+    /* Make vectors orthonormal, each orthogonal to those before it. Returns how many there are:
+     * those that depend on others are left out. */
+    int64_t (*orthonormalise)(double* vectors, /* INOUT (n, d) */
+                              int64_t n, int64_t d);
+
+    /* At least the norm of what the vectors' products with each other are off the identity. */
+    double (*skewness)(const double* vectors, /* IN (n, d) */
+                       int64_t n, int64_t d);
+
     /* Sketches of rows [i_begin, i_end), from the first row of a panel. */
     void (*sketch)(const fastkm_points* points,      /* IN  */
                    const fastkm_frame* frame,        /* IN  */
@@ -205,6 +227,14 @@ typedef struct {
                    int64_t i_begin, int64_t i_end,   /* IN  */
                    fastkm_scratch* scratch,          /* OUT */
                    const fastkm_sketches* sketches); /* OUT */
+
+    /* Sketches of centroids [j_begin, j_end) of k, and how far they drifted from the old ones. */
+    void (*follow)(const fastkm_frame* frame,                  /* IN  */
+                   const fastkm_basis* basis,                  /* IN  */
+                   const double* centroids, const double* old, /* IN (k, d) */
+                   int64_t d, int64_t k,                       /* IN  */
+                   int64_t j_begin, int64_t j_end,             /* IN  */
+                   const fastkm_centroid_sketches* sketches);  /* INOUT */
 
     /* The labels that assign gives, for rows that have labels already; labels may be labels_old +
      * i_begin. */
