@@ -33,7 +33,7 @@ MOST_SHARE_OF_X = 0.25
 SAMPLE_ROWS = 768
 # Nor may they cost more than this share of brute force.
 MOST_FOR_SKETCHES = 0.2
-N_ITERATIONS = 3
+N_ITERATIONS = 2
 # The centroids' share in the choice of directions, as a multiple of the sampled rows': what of the
 # centroids lies outside loosens the bounds most.
 WEIGHT_OF_CENTROIDS = 4.0
