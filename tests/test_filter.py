@@ -390,3 +390,28 @@ def test_wrong_calls_with_a_filter_are_exceptions():
         labels_old[99] = label
         with pytest.raises(ValueError, match="last label of row 99"):
             engine.assign(labels, 0, 100, labels_old)
+
+
+@pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("measures", [False, True])
+def test_ways_outside_of_the_directions_and_ties_are_noticed(isa, measures):
+    # The row's own centroid goes from 1 to 9 along the second axis, which the basis does not hold.
+    X = np.zeros((100, 2))
+    X[:50, 0] = 100
+    problem = Problem(X, n_threads=1, isa=isa)
+    before = np.array([[0.0, 1.0], [100.0, 3.0], [0.0, -3.0]])
+    after = np.array([[0.0, 9.0], [100.0, 3.0], [0.0, -2.0]])
+    tied = np.array([[0.0, 2.0], [100.0, 3.0], [0.0, -2.0]])
+    engine = problem.engine(3)
+    engine.set_centroids(before)
+    labels = np.empty(100, np.int32)
+    engine.assign(labels, 0, 100)
+    assert labels.tolist() == [1] * 50 + [0] * 50
+    basis = np.array([[1], [0]], np.float32)
+    filter_ = _core.Filter(problem.points, basis, 3, 1, isa)
+    engine.sketch(filter_, 0, 100)
+    engine.use_filter(filter_, labels, measures)
+    for centroids, near_origin in [(before, 0), (after, 2), (tied, 0), (before, 0)]:
+        engine.set_centroids(centroids)
+        engine.assign(labels, 0, 100, labels)
+        assert labels.tolist() == [1] * 50 + [near_origin] * 50
