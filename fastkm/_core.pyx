@@ -10,7 +10,7 @@ from cpython.buffer cimport (
 )
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -23,6 +23,9 @@ cdef extern from "kernels.h" nogil:
         FASTKM_EXACT_LANES
         FASTKM_MAX_CANDIDATES
         FASTKM_ALIGN
+        FASTKM_CELL_ROWS
+        FASTKM_GROUP_CELLS
+        FASTKM_MAX_HALVINGS
         FASTKM_F16, FASTKM_F32, FASTKM_F64
         FASTKM_I8, FASTKM_U8, FASTKM_I16, FASTKM_U16
         FASTKM_I32, FASTKM_U32, FASTKM_I64, FASTKM_U64
@@ -92,6 +95,35 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fastkm_filter_work:
         float* products
         int64_t n_rows_read, n_distances, n_forced_rows
+
+    ctypedef struct fastkm_cell_plan:
+        int32_t n_halvings
+
+    ctypedef struct fastkm_columns:
+        int64_t k, stride
+        float* columns
+        float* sq_norms
+        float* fixed
+        float* growing
+        int32_t* indices
+
+    ctypedef struct fastkm_cells:
+        const int32_t* rows
+        const int64_t* begins
+        const int64_t* groups
+        float* boxes
+        fastkm_columns table
+
+    ctypedef struct fastkm_cell_scratch:
+        fastkm_columns table
+        float* box
+        float* products
+        float* tiles
+        float* sq_norms
+        int32_t** lists
+
+    ctypedef struct fastkm_cell_work:
+        int64_t n_products, n_exact, n_changed
 
     ctypedef struct fastkm_weighted_sums:
         const double* shift
@@ -207,6 +239,18 @@ cdef extern from "kernels.h" nogil:
                             const fastkm_panels*) noexcept nogil
         void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
                          const fastkm_moments*) noexcept nogil
+        void (*plan_cells)(const fastkm_points*, const int32_t*, int64_t, fastkm_scratch*, double*, double*,
+                           fastkm_cell_plan*) noexcept nogil
+        void (*find_parts)(const fastkm_points*, const fastkm_cell_plan*, const double*, const int32_t*, int64_t,
+                           int64_t, fastkm_scratch*, uint16_t*) noexcept nogil
+        void (*bound_columns)(const fastkm_columns*, int64_t) noexcept nogil
+        void (*enclose)(const fastkm_points*, const fastkm_frame*, const fastkm_cells*, int64_t, int64_t,
+                        fastkm_scratch*) noexcept nogil
+        void (*assign_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                             const fastkm_cells*, int64_t, int64_t, fastkm_scratch*, fastkm_cell_scratch*,
+                             fastkm_cell_work*, const int32_t*, int32_t*, const fastkm_sums*) noexcept nogil
+        int64_t (*accumulate_listed)(const fastkm_points*, const int32_t*, int64_t, const int32_t*, const int32_t*,
+                                     fastkm_scratch*, const fastkm_sums*) noexcept nogil
         fastkm_sparse_kernels sparse
         void (*gather)(const fastkm_points*, const int64_t*, int64_t, char*) noexcept nogil
         void (*learn)(const fastkm_points*, const fastkm_lesson*, int64_t, int64_t, fastkm_scratch*) noexcept nogil
@@ -666,9 +710,6 @@ cdef class Sums:
             out[j] = self.sums.counts[j]
 
 
-include "_core_filter.pxi"
-
-
 cdef struct _Round:
     # One pass over some rows: where to begin, and what to write.
     int64_t start, stop
@@ -678,6 +719,13 @@ cdef struct _Round:
     bint accumulates
 
 
+cdef class Engine  # whose centroids the neighbours look at
+
+
+include "_core_filter.pxi"
+include "_core_neighbours.pxi"
+
+
 cdef class Engine:
     """Labels, distances and sums of points under k centroids."""
     cdef Points points
@@ -685,6 +733,7 @@ cdef class Engine:
     cdef Centroids centroids
     cdef _Crew crew
     cdef Filter filter
+    cdef Neighbours neighbours
     cdef _Memory exact_counts
     cdef int64_t* n_exact_of
     cdef readonly int64_t k
@@ -716,6 +765,26 @@ cdef class Engine:
         self.centroids.pack(centroids, self.frame, self.crew)
         if self.filter is not None:
             self.filter.move(old, centroids, self.frame, self.crew)
+        if self.neighbours is not None:
+            self.neighbours.follow(&self.centroids.centroids)
+
+    def use_neighbours(self, Neighbours neighbours):
+        """Label the rows cell by cell, from now on; None ends that.
+
+        Then assign takes [start, stop) in the order of the cells, and labels the groups that begin there. After
+        slices of all rows all are labelled.
+        """
+        if neighbours is not None:
+            if neighbours.crew.points is not self.points or neighbours.frame is not self.frame \
+                    or neighbours.k != self.k or neighbours.crew.kernels != self.crew.kernels \
+                    or neighbours.crew.n_threads < self.crew.n_threads:
+                raise ValueError("The neighbours must be of the engine's points, and for its threads.")
+            if not neighbours.is_cut or neighbours.n_enclosed < neighbours.n_cells:
+                raise ValueError("The neighbours must be cut into cells, and these enclosed.")
+        self.check_centroids()
+        self.neighbours = neighbours
+        if neighbours is not None:
+            neighbours.follow(&self.centroids.centroids)
 
     def use_filter(self, Filter filter, const int32_t[::1] labels=None, bint measures=False):
         """Leave out what the filter excludes, from now on; None ends that.
@@ -814,6 +883,7 @@ cdef class Engine:
         """Label rows [start, stop); with labels_old and sums, also move the sums of rows whose label changed.
 
         With a filter, labels_old holds the labels under the last centroids; without labels_old, labels does.
+        With neighbours, see use_neighbours.
         Returns the number of changed labels, 0 without sums.
         """
         cdef _Round task
@@ -842,6 +912,8 @@ cdef class Engine:
         task.labels = &labels[0]
         task.recheck = recheck
         task.accumulates = sums is not None and (is_serial or sums.is_private)
+        if self.neighbours is not None:
+            return self.neighbours.assign(&task, &self.centroids.centroids, sums, used)
         with nogil:
             if is_serial:
                 for b in range(n_blocks):

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._neighbours import Neighbourhoods
 from ._problem import FloatArray, LabelArray, Problem
 
 # Below these a pass is too cheap for the filter to pay for itself.
@@ -100,6 +101,7 @@ class Pruning:
         self, problem: Problem, engine: _core.Engine, max_iter: int, algorithm: str
     ) -> None:
         self._problem, self._engine = problem, engine
+        self._neighbourhoods = Neighbourhoods(problem, engine, max_iter, algorithm)
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
         self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS)
@@ -119,13 +121,17 @@ class Pruning:
             and max_iter > LEAST_ROUNDS_LEFT
         )
         is_wanted = (algorithm == "elkan" and k > 1) or (self._decides and is_promising)
-        self._is_candidate = is_wanted and problem.can_be_sketched
+        self._is_candidate = (
+            is_wanted and problem.can_be_sketched and not self._neighbourhoods.takes_part
+        )
         self._is_on = False
         self._n_dear_rounds = 0
 
     def after_round(self, centroids: FloatArray, labels: LabelArray) -> None:
         """Decide on the rounds to come; centroids are the next round's, labels the last round's."""
-        if self._is_candidate:
+        if self._neighbourhoods.takes_part:
+            self._neighbourhoods.after_round(centroids, labels)
+        elif self._is_candidate:
             self._is_candidate = False
             self._start(centroids, labels)
         elif self._is_on and self._decides:

@@ -66,7 +66,7 @@ class KMeans(CentroidEstimator):
         How distances are saved, not what comes out: all give the same bits. "lloyd" computes every
         distance. "elkan" leaves out, after the first round, those that lower bounds exclude; the
         bounds are those of `fastkm/kernels/README.md`, not Elkan's. "auto" does so where it is
-        likely to pay: many features, many clusters, variance in few directions.
+        likely to pay: many clusters, and either few features or variance in few directions.
     n_threads : int or None, default=None
         Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
         allow. The result does not depend on it.

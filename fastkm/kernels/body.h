@@ -9,6 +9,7 @@
 #include "subspace.h"
 #include "filter.h"
 #include "accumulate.h"
+#include "neighbours.h"
 #include "describe.h"
 #include "propose.h"
 #include "sparse.h"
@@ -42,6 +43,12 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .accept = accept,
     .fill_panels = fill_panels,
     .describe = describe,
+    .plan_cells = plan_cells,
+    .find_parts = find_parts,
+    .bound_columns = bound_columns,
+    .enclose = enclose,
+    .assign_cells = assign_cells,
+    .accumulate_listed = accumulate_listed,
     .sparse =
         {
             .norms = sparse_norms,

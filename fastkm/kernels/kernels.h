@@ -24,6 +24,13 @@
 #define FASTKM_ROWS_BESIDE 8
 /* Candidates that the filter keeps of a row. */
 #define FASTKM_KEPT_CANDIDATES 64
+/* Rows of a cell, cells of a group, the most rows that a label's extent is judged by, and how often
+ * rows are halved: until a cell's are left and then twice more, for their order within it. */
+#define FASTKM_CELL_ROWS 64
+#define FASTKM_GROUP_CELLS 16
+#define FASTKM_CELL_SAMPLE 64
+#define FASTKM_HALVINGS_BEYOND 2
+#define FASTKM_MAX_HALVINGS 14
 /* Alignment in bytes of every buffer that a kernel reads or writes with vectors. */
 #define FASTKM_ALIGN 64
 /* Added to a double below 2^51, leaves its nearest integer in the low bits. */
@@ -155,6 +162,50 @@ typedef struct {
     int64_t n_distances;   /* measured */
     int64_t n_forced_rows; /* labelled by brute force */
 } fastkm_filter_work;
+
+/* How the rows of one label are halved: at the middle of which feature, and how far from there the
+ * middles of its halves are. */
+typedef struct {
+    int32_t n_halvings;
+    int32_t features[FASTKM_MAX_HALVINGS];
+    double steps[FASTKM_MAX_HALVINGS];
+} fastkm_cell_plan;
+
+/* Some centroids, features first, so that vectors hold one feature of several. */
+typedef struct {
+    int64_t k, stride;
+    float* columns;   /* (d, stride) z, as in fastkm_centroids */
+    float* sq_norms;  /* (stride,) */
+    float* fixed;     /* (stride,) with growing: the rounding bound of their products */
+    float* growing;   /* (stride,) */
+    int32_t* indices; /* (stride,) which centroids they are */
+} fastkm_columns;
+
+/* Rows that lie near each other, cell by cell, and the centroids' columns. */
+typedef struct {
+    const int32_t* rows;   /* (n,) */
+    const int64_t* begins; /* (n_cells + 1,) of each cell's rows */
+    const int64_t* groups; /* (n_groups + 1,) of each group's cells */
+    float* boxes;          /* (n_cells, 2, d) middles and half widths, of the centred rows */
+    fastkm_columns table;  /* of all centroids */
+} fastkm_cells;
+
+/* A thread's own memory for cells. */
+typedef struct {
+    fastkm_columns table; /* of a group's centroids */
+    float* box;           /* (2, d) */
+    float* products;      /* (stride,) */
+    float* tiles;         /* (k, d) */
+    float* sq_norms;      /* (k,) */
+    int32_t* lists[2];    /* (stride,) */
+} fastkm_cell_scratch;
+
+/* Work that a pass over cells could not avoid. */
+typedef struct {
+    int64_t n_products; /* pairs of a row and a centroid */
+    int64_t n_exact;    /* rows decided in float64 */
+    int64_t n_changed;  /* rows moved from sums to others */
+} fastkm_cell_work;
 
 /* Sums of weighted values, in float64. */
 typedef struct {
@@ -338,6 +389,53 @@ typedef struct {
                   const fastkm_lesson* lesson,    /* OUT */
                   int64_t j_begin, int64_t j_end, /* IN  */
                   fastkm_scratch* scratch);       /* OUT */
+
+    /* How the rows of one label are cut into cells. */
+    void (*plan_cells)(const fastkm_points* points, const int32_t* rows, int64_t n_rows, /* IN */
+                       fastkm_scratch* scratch,                                          /* OUT */
+                       double* mean, double* spread, /* OUT (d,) */
+                       fastkm_cell_plan* plan);      /* OUT */
+
+    /* In which of its label's parts each row lies. */
+    void (*find_parts)(const fastkm_points* points,    /* IN  */
+                       const fastkm_cell_plan* plans,  /* IN (k,) */
+                       const double* means,            /* IN (k, d) */
+                       const int32_t* labels,          /* IN (n,) */
+                       int64_t i_begin, int64_t i_end, /* IN  */
+                       fastkm_scratch* scratch,        /* OUT */
+                       uint16_t* parts);               /* OUT (n,) */
+
+    /* The rounding bounds of a table whose squared norms are known. */
+    void (*bound_columns)(const fastkm_columns* table, /* OUT */
+                          int64_t d);                  /* IN  */
+
+    /* The boxes of some cells. */
+    void (*enclose)(const fastkm_points* points, const fastkm_frame* frame, /* IN  */
+                    const fastkm_cells* cells,                              /* OUT */
+                    int64_t c_begin, int64_t c_end,                         /* IN  */
+                    fastkm_scratch* scratch);                               /* OUT */
+
+    /* The labels that assign gives, of the rows of some groups of cells; and with sums, what
+     * accumulate does for these rows. Without labels it only counts the products. */
+    void (*assign_cells)(const fastkm_points* points,       /* IN  */
+                         const fastkm_frame* frame,         /* IN  */
+                         const fastkm_centroids* centroids, /* IN  */
+                         const fastkm_cells* cells,         /* IN  */
+                         int64_t g_begin, int64_t g_end,    /* IN  */
+                         fastkm_scratch* scratch,           /* OUT */
+                         fastkm_cell_scratch* mine,         /* OUT */
+                         fastkm_cell_work* work,            /* INOUT */
+                         const int32_t* labels_old,         /* IN (n,) */
+                         int32_t* labels,          /* OUT (n,), the groups' rows, or NULL */
+                         const fastkm_sums* sums); /* INOUT or NULL */
+
+    /* As accumulate, for the rows listed. */
+    int64_t (*accumulate_listed)(const fastkm_points* points,         /* IN    */
+                                 const int32_t* rows, int64_t n_rows, /* IN    */
+                                 const int32_t* labels_old,           /* IN (n,) */
+                                 const int32_t* labels,               /* IN (n,) */
+                                 fastkm_scratch* scratch,             /* OUT   */
+                                 const fastkm_sums* sums);            /* INOUT */
 
     fastkm_sparse_kernels sparse; /* for CSR rows */
 } fastkm_kernels;
