@@ -91,7 +91,7 @@ cdef extern from "kernels.h" nogil:
         const float* candidate_sq_norms
         float max_norm, max_error, stretch
 
-    ctypedef struct fastkm_cells:
+    ctypedef struct fastkm_kept_cells:
         int64_t n, d
         const int32_t* order
         fastkm_panels panels
@@ -238,14 +238,14 @@ cdef extern from "kernels.h" nogil:
                           int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
         void (*sort)(const fastkm_points*, const fastkm_splits*, int64_t, int64_t, fastkm_scratch*,
                      uint16_t*) noexcept nogil
-        void (*fill_cell)(const fastkm_points*, const fastkm_frame*, int64_t, char*, const fastkm_cells*) noexcept nogil
-        void (*begin_cell)(const fastkm_frame*, const fastkm_cells*, int64_t, const double*,
+        void (*fill_cell)(const fastkm_points*, const fastkm_frame*, int64_t, char*, const fastkm_kept_cells*) noexcept nogil
+        void (*begin_cell)(const fastkm_frame*, const fastkm_kept_cells*, int64_t, const double*,
                            const fastkm_cell_state*) noexcept nogil
-        void (*find_live)(const fastkm_centroids*, const fastkm_cells*, int64_t,
+        void (*find_live)(const fastkm_centroids*, const fastkm_kept_cells*, int64_t,
                           const fastkm_cell_state*) noexcept nogil
-        void (*propose_cells)(const fastkm_frame*, const fastkm_centroids*, const fastkm_cells*, const int32_t*,
+        void (*propose_cells)(const fastkm_frame*, const fastkm_centroids*, const fastkm_kept_cells*, const int32_t*,
                               int64_t, const double*, const fastkm_cell_state*, double*, double*) noexcept nogil
-        void (*accept_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, const fastkm_cells*,
+        void (*accept_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, const fastkm_kept_cells*,
                              const int32_t*, int64_t, int64_t, fastkm_scratch*, const fastkm_cell_state*,
                              double*) noexcept nogil
         void (*fill_panels)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t,

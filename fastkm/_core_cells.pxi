@@ -36,7 +36,7 @@ cdef class Cells:
     cdef Points points
     cdef Frame frame
     cdef _Crew crew
-    cdef fastkm_cells cells
+    cdef fastkm_kept_cells cells
     cdef const int32_t[::1] order
     cdef _Memory memory, row_memory
     cdef int64_t n_cells, n_groups, bytes_of_rows

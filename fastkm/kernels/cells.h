@@ -12,17 +12,17 @@ static void sort_rows(const fastkm_points* points, const fastkm_splits* splits, 
     }
 }
 
-static int64_t n_cells_of(const fastkm_cells* cells) {
+static int64_t n_cells_of(const fastkm_kept_cells* cells) {
     return (cells->n + FASTKM_CELL_ROWS - 1) / FASTKM_CELL_ROWS;
 }
 
-static float* box_of(const fastkm_cells* cells, int64_t cell) {
+static float* box_of(const fastkm_kept_cells* cells, int64_t cell) {
     return cells->boxes + cell / FASTKM_CELLS_BESIDE * (2 * cells->d * FASTKM_CELLS_BESIDE) +
            cell % FASTKM_CELLS_BESIDE;
 }
 
 static void fill_cell(const fastkm_points* points, const fastkm_frame* frame, int64_t cell,
-                      char* rows, const fastkm_cells* cells) {
+                      char* rows, const fastkm_kept_cells* cells) {
     const int64_t d = points->d, item = item_size(points->dtype), begin = cell * FASTKM_CELL_ROWS;
     const int64_t n_rows = FASTKM_MIN(cells->n - begin, FASTKM_CELL_ROWS);
     const rounding_bound bound = bound_for(d);
@@ -63,7 +63,7 @@ static float reach_of(const fastkm_frame* frame, const double* closest, int64_t 
     return (float)(sqrt(farthest) / frame->exact_scale * frame->scale * (1 + 0x1p-20)) + FLT_MIN;
 }
 
-static void begin_cell(const fastkm_frame* frame, const fastkm_cells* cells, int64_t cell,
+static void begin_cell(const fastkm_frame* frame, const fastkm_kept_cells* cells, int64_t cell,
                        const double* closest, const fastkm_cell_state* state) {
     const int64_t begin = cell * FASTKM_CELL_ROWS;
     const int64_t n_rows = FASTKM_MIN(cells->n - begin, FASTKM_CELL_ROWS);
@@ -72,7 +72,7 @@ static void begin_cell(const fastkm_frame* frame, const fastkm_cells* cells, int
 }
 
 /* Squared distances of one candidate to the boxes of a group of cells. */
-static FASTKM_INLINE void box_sq_dists(const fastkm_cells* cells,
+static FASTKM_INLINE void box_sq_dists(const fastkm_kept_cells* cells,
                                        const fastkm_centroids* candidates, int64_t group, int64_t j,
                                        float* sq_dists) {
     const int64_t d = cells->d, tile = j - j % FASTKM_TILE_CENTROIDS;
@@ -94,7 +94,7 @@ static FASTKM_INLINE void box_sq_dists(const fastkm_cells* cells,
         vf_store(sq_dists + v * LANES, sq_dist[v]);
 }
 
-static void find_live(const fastkm_centroids* candidates, const fastkm_cells* cells, int64_t group,
+static void find_live(const fastkm_centroids* candidates, const fastkm_kept_cells* cells, int64_t group,
                       const fastkm_cell_state* state) {
     const rounding_bound bound = bound_for(cells->d);
     const int64_t begin = group * FASTKM_CELLS_BESIDE;
@@ -116,7 +116,7 @@ static void find_live(const fastkm_centroids* candidates, const fastkm_cells* ce
 }
 
 /* Asks memory for a cell that is looked into soon. */
-static void prefetch_cell(const fastkm_cells* cells, const fastkm_cell_state* state, int64_t cell) {
+static void prefetch_cell(const fastkm_kept_cells* cells, const fastkm_cell_state* state, int64_t cell) {
     const int64_t i = cell * FASTKM_CELL_ROWS;
     const char* values = (const char*)(cells->panels.values + i * cells->d);
     const char* closest = (const char*)(state->closest + i);
@@ -127,7 +127,7 @@ static void prefetch_cell(const fastkm_cells* cells, const fastkm_cell_state* st
 }
 
 static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* candidates,
-                          const fastkm_cells* cells, const int32_t* listed, int64_t n_listed,
+                          const fastkm_kept_cells* cells, const int32_t* listed, int64_t n_listed,
                           const double* weights, const fastkm_cell_state* state, double* gains,
                           double* errors) {
     const lines_ahead none = {(const char*)cells->panels.values, 0};
@@ -153,7 +153,7 @@ static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* can
 }
 
 static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
-                         const fastkm_centroids* candidates, const fastkm_cells* cells,
+                         const fastkm_centroids* candidates, const fastkm_kept_cells* cells,
                          const int32_t* listed, int64_t n_listed, int64_t accepted,
                          fastkm_scratch* scratch, const fastkm_cell_state* state, double* closest) {
     const int64_t d = points->d;

@@ -158,7 +158,7 @@ typedef struct {
     fastkm_panels panels; /* of the rows in that order; whole cells */
     float* boxes; /* (n_cells / FASTKM_CELLS_BESIDE, d, 2, FASTKM_CELLS_BESIDE): least, largest */
     float* norms; /* (n_cells,) at least those of its rows */
-} fastkm_cells;
+} fastkm_kept_cells;
 
 /* What seeding by cells keeps up to date, in the cells' order. */
 typedef struct {
@@ -391,11 +391,11 @@ typedef struct {
                       const fastkm_frame* frame,   /* IN  */
                       int64_t cell,                /* IN  */
                       char* rows,                 /* OUT: room for the cell's rows in their dtype */
-                      const fastkm_cells* cells); /* OUT */
+                      const fastkm_kept_cells* cells); /* OUT */
 
     /* One cell's part of the state, but for masks; after that its reach follows accept_cells. */
     void (*begin_cell)(const fastkm_frame* frame,       /* IN  */
-                       const fastkm_cells* cells,       /* IN  */
+                       const fastkm_kept_cells* cells,       /* IN  */
                        int64_t cell,                    /* IN  */
                        const double* closest,           /* IN (n,) of the points */
                        const fastkm_cell_state* state); /* OUT */
@@ -403,14 +403,14 @@ typedef struct {
     /* A mask for each of FASTKM_CELLS_BESIDE cells of the candidates that are not too far away to
      * be nearer to any of its rows. */
     void (*find_live)(const fastkm_centroids* candidates, /* IN  */
-                      const fastkm_cells* cells,          /* IN  */
+                      const fastkm_kept_cells* cells,          /* IN  */
                       int64_t group,                      /* IN  */
                       const fastkm_cell_state* state);    /* OUT */
 
     /* What propose gives, of some cells. */
     void (*propose_cells)(const fastkm_frame* frame,               /* IN  */
                           const fastkm_centroids* candidates,      /* IN  */
-                          const fastkm_cells* cells,               /* IN  */
+                          const fastkm_kept_cells* cells,               /* IN  */
                           const int32_t* listed, int64_t n_listed, /* IN  */
                           const double* weights,          /* IN (n,) of the points, or NULL */
                           const fastkm_cell_state* state, /* OUT */
@@ -420,7 +420,7 @@ typedef struct {
     void (*accept_cells)(const fastkm_points* points,             /* IN  */
                          const fastkm_frame* frame,               /* IN  */
                          const fastkm_centroids* candidates,      /* IN  */
-                         const fastkm_cells* cells,               /* IN  */
+                         const fastkm_kept_cells* cells,               /* IN  */
                          const int32_t* listed, int64_t n_listed, /* IN  */
                          int64_t accepted,                        /* IN  */
                          fastkm_scratch* scratch,                 /* OUT */
