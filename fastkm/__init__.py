@@ -12,7 +12,7 @@ scoring     evaluation                               guards, compiled
 estimators  kmeans, minibatch, _estimator, seeding   algorithm, control, guards, points
 algorithm   _restarts, _lloyd, _batches, _potential  control, pruning, points, compiled
 control     _control, _bound, _tasks, callbacks      points, compiled
-pruning     _filter, _neighbours                     points, compiled
+pruning     _filter, _neighbours, _seed_pruning      points, compiled
 points      _problem, _sparse_problem                compiled
 guards      _validation, _threads, exceptions        compiled
 compiled    _core                                    nothing

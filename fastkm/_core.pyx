@@ -10,7 +10,7 @@ from cpython.buffer cimport (
 )
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -19,11 +19,12 @@ import os
 cdef extern from "kernels.h" nogil:
     enum:
         FASTKM_BLOCK_ROWS
+        FASTKM_CELL_ROWS
+        FASTKM_CELLS_BESIDE
         FASTKM_TILE_CENTROIDS
         FASTKM_EXACT_LANES
         FASTKM_MAX_CANDIDATES
         FASTKM_ALIGN
-        FASTKM_CELL_ROWS
         FASTKM_GROUP_CELLS
         FASTKM_MAX_HALVINGS
         FASTKM_F16, FASTKM_F32, FASTKM_F64
@@ -84,6 +85,32 @@ cdef extern from "kernels.h" nogil:
         float* drifts
         float* framed
         double* inside
+
+    ctypedef struct fastkm_sketched:
+        int64_t p
+        fastkm_sketches rows
+        const float* tiles
+        const float* candidate_sq_norms
+        float max_norm, max_error, stretch
+
+    ctypedef struct fastkm_kept_cells:
+        int64_t n, d
+        const int32_t* order
+        fastkm_panels panels
+        float* boxes
+        float* norms
+
+    ctypedef struct fastkm_cell_state:
+        double* closest
+        float* reaches
+        uint32_t* masks
+        uint32_t* live
+        uint8_t* touched
+
+    ctypedef struct fastkm_splits:
+        int32_t depth
+        const int32_t* features
+        const double* thresholds
 
     ctypedef struct fastkm_filter:
         int64_t p
@@ -231,10 +258,28 @@ cdef extern from "kernels.h" nogil:
         void (*distances)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, int64_t,
                           int64_t, fastkm_scratch*, bint, void*) noexcept nogil
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
-                        const fastkm_panels*, int64_t, int64_t, const double*, const double*, bint,
+                        const fastkm_panels*, int64_t, int64_t, const double*, const double*,
                         fastkm_scratch*, uint32_t*, double*, double*) noexcept nogil
-        void (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
-                       int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
+        int64_t (*propose_sketched)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                                    const fastkm_sketched*, int64_t, int64_t, const double*, const double*,
+                                    fastkm_scratch*, char*, uint32_t*, double*, double*) noexcept nogil
+        void (*settle)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t,
+                       const double*, const double*, fastkm_scratch*, uint32_t*, double*) noexcept nogil
+        int64_t (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                          int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
+        void (*sort)(const fastkm_points*, const fastkm_splits*, int64_t, int64_t, fastkm_scratch*,
+                     uint16_t*) noexcept nogil
+        void (*fill_cell)(const fastkm_points*, const fastkm_frame*, int64_t, char*,
+                          const fastkm_kept_cells*) noexcept nogil
+        void (*begin_cell)(const fastkm_frame*, const fastkm_kept_cells*, int64_t, const double*,
+                           const fastkm_cell_state*) noexcept nogil
+        void (*find_live)(const fastkm_centroids*, const fastkm_kept_cells*, int64_t,
+                          const fastkm_cell_state*) noexcept nogil
+        void (*propose_cells)(const fastkm_frame*, const fastkm_centroids*, const fastkm_kept_cells*, const int32_t*,
+                              int64_t, const double*, const fastkm_cell_state*, double*, double*) noexcept nogil
+        void (*accept_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                             const fastkm_kept_cells*, const int32_t*, int64_t, int64_t, fastkm_scratch*,
+                             const fastkm_cell_state*, double*) noexcept nogil
         void (*fill_panels)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t,
                             const fastkm_panels*) noexcept nogil
         void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
@@ -295,6 +340,7 @@ cdef extern from *:
 
 BLOCK_ROWS = FASTKM_BLOCK_ROWS
 MAX_CANDIDATES = FASTKM_MAX_CANDIDATES
+CELL_ROWS = FASTKM_CELL_ROWS
 
 
 cdef list _tables():
@@ -1058,5 +1104,6 @@ cdef class Engine:
 
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
+include "_core_cells.pxi"
 include "_core_sparse.pxi"
 include "_core_sparse_batch.pxi"

@@ -32,6 +32,98 @@ cdef class Panels:
                                  &self.panels)
 
 
+# Blocks whose open rows are gathered: more fill the panels better.
+cdef enum:
+    BLOCKS_AT_ONCE = 4
+
+
+cdef class Sketches:
+    """All points' coordinates in a few directions, and the norms of the rest."""
+    cdef Points points
+    cdef Frame frame
+    cdef _Crew crew
+    cdef Basis basis
+    cdef fastkm_sketches sketches
+    cdef _Memory memory, row_memory
+    cdef int64_t bytes_of_rows
+
+    def __init__(self, Points points not None, Frame frame not None, const float[:, :] basis not None, int n_threads,
+                 str isa not None):
+        cdef int64_t d = points.d, p = basis.shape[1]
+        if basis.shape[0] != d or p < 1 or frame.shift.shape[0] != d:
+            raise ValueError(f"frame and basis must be of the points, and basis have shape ({d}, p) with p >= 1.")
+        self.points = points
+        self.frame = frame
+        self.crew = _Crew(points, 1, n_threads, isa)
+        self.basis = Basis(basis)
+        self.basis.basis.skew = _skew_of(basis, isa)
+        cdef int64_t panel_rows = self.crew.kernels.panel_rows
+        cdef int64_t n = (points.n + panel_rows - 1) // panel_rows * panel_rows
+        self.memory = _Memory()
+        self.memory.allocate(_size(n, p + 3, sizeof(float)), zero=True)
+        self.sketches.panels = <float*>self.memory.start
+        self.sketches.sq_norms = self.sketches.panels + n * (p + 1)
+        self.sketches.errors = self.sketches.sq_norms + n
+        # Room for a panel's rows as they are, for each thread.
+        self.bytes_of_rows = (panel_rows * d * 8 + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        self.row_memory = _Memory()
+        self.row_memory.allocate(_size(self.crew.n_threads, self.bytes_of_rows, 1))
+
+    def fill(self, int64_t start, int64_t stop):
+        """Sketch rows [start, stop)."""
+        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
+        cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * self.basis.p)
+        _check_rows(self.points.n, self.points.n, start, stop)
+        with nogil:
+            if used == 1:
+                self.fill_rows(start, stop, 0)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
+                    self.fill_rows(start + b * FASTKM_BLOCK_ROWS, min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop),
+                                   threadid())
+
+    cdef void fill_rows(self, int64_t start, int64_t stop, int t) noexcept nogil:
+        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &self.basis.basis, start, stop,
+                                 &self.crew.scratches[t], &self.sketches)
+
+
+cdef class _SketchedCandidates:
+    """Sketches of points, and of some of them as candidates."""
+    cdef fastkm_sketched sketched
+    cdef _Memory memory
+
+    def __init__(self, Sketches sketches, const int64_t[::1] rows):
+        cdef int64_t k = rows.shape[0], width = sketches.basis.p + 1, panel_rows = sketches.crew.kernels.panel_rows
+        cdef int64_t j, f, group, size
+        cdef float max_sq_norm = 0, max_error = 0, sq_norm, error
+        cdef const float* sketch
+        self.memory = _Memory()
+        self.memory.allocate(_size(k, width + 1, sizeof(float)))
+        cdef float* tiles = <float*>self.memory.start
+        cdef float* sq_norms = tiles + k * width
+        for j in range(k):
+            if rows[j] < 0 or rows[j] >= sketches.points.n:
+                raise ValueError(f"rows must be in 0 to {sketches.points.n - 1}; got {rows[j]}.")
+            group = j - j % FASTKM_TILE_CENTROIDS
+            size = min(k - group, <int64_t>FASTKM_TILE_CENTROIDS)
+            sketch = sketches.sketches.panels + rows[j] // panel_rows * width * panel_rows + rows[j] % panel_rows
+            for f in range(width):
+                tiles[group * width + f * size + j - group] = -2 * sketch[f * panel_rows]
+            sq_norm = sq_norms[j] = sketches.sketches.sq_norms[rows[j]]
+            error = sketches.sketches.errors[rows[j]]
+            if not sq_norm <= max_sq_norm:
+                max_sq_norm = sq_norm
+            if not error <= max_error:
+                max_error = error
+        self.sketched.p = sketches.basis.p
+        self.sketched.rows = sketches.sketches
+        self.sketched.tiles = tiles
+        self.sketched.candidate_sq_norms = sq_norms
+        self.sketched.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
+        self.sketched.max_error = max_error
+        self.sketched.stretch = <float>(1 + 1.1 * sketches.basis.basis.skew + 1e-6)
+
+
 cdef list _column_sums(const double* values, int64_t n_rows, int64_t n_columns):
     cdef int64_t i, j
     cdef double total
@@ -55,7 +147,7 @@ cdef class Seeder:
     cdef double[::1] closest
     cdef double[::1] block_sums
     cdef uint32_t[::1] masks
-    cdef double[:, ::1] gains
+    cdef double[:, ::1] gains_of_blocks
     cdef _Memory errors_memory
     cdef double* errors_of
     cdef int64_t n_blocks
@@ -80,7 +172,7 @@ cdef class Seeder:
         self.closest = closest
         self.block_sums = block_sums
         self.masks = masks
-        self.gains = gains
+        self.gains_of_blocks = gains
         self.errors_memory = _Memory()
         self.errors_memory.allocate(_size(self.n_blocks, n_candidates, sizeof(double)), zero=True)
         self.errors_of = <double*>self.errors_memory.start
@@ -92,12 +184,11 @@ cdef class Seeder:
         self.candidates.pack(candidates, self.frame, self.crew)
         self.masks[:] = <uint32_t>0xffffffff
 
-    def propose(self, const double[:, ::1] candidates, bint exactly=True):
+    def propose(self, const double[:, ::1] candidates):
         """Find each candidate's gain: how much of the potential it would take away.
 
         candidates has shape (n_candidates, d) and must not change until accept. The gains of each block of rows are in
-        gains (n_blocks, n_candidates), to be added in order. Not exactly: they are right to within `errors`, and
-        found much sooner.
+        gains (n_blocks, n_candidates), to be added in order; they are right to within `errors`.
         """
         cdef int64_t b
         cdef int used = self.crew.threads_for(
@@ -107,28 +198,91 @@ cdef class Seeder:
         with nogil:
             if used == 1:
                 for b in range(self.n_blocks):
-                    self.propose_block(b, exactly, 0)
+                    self.propose_block(b, 0)
             else:
                 for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
-                    self.propose_block(b, exactly, threadid())
+                    self.propose_block(b, threadid())
 
-    def errors(self):
-        """Return what the sum of each candidate's last gains may be wrong by, as a list."""
-        return _column_sums(self.errors_of, self.n_blocks, self.candidates.k)
-
-    cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
+    cdef void propose_block(self, int64_t b, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
-        cdef const double* weights = NULL
         cdef const fastkm_panels* panels = NULL
-        if self.weights is not None:
-            weights = &self.weights[0]
         if self.panels is not None:
             panels = &self.panels.panels
         self.crew.kernels.propose(
             &self.points.points, &self.frame.frame, &self.candidates.centroids, panels, i,
-            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], weights, exactly,
-            &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0], self.errors_of + b * self.candidates.k
+            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], self.weights_or_null(),
+            &self.crew.scratches[t], &self.masks[0], &self.gains_of_blocks[b, 0],
+            self.errors_of + b * self.candidates.k
         )
+
+    cdef const double* weights_or_null(self) noexcept nogil:
+        if self.weights is None:
+            return NULL
+        return &self.weights[0]
+
+    def propose_sketched(self, Sketches sketches not None, const int64_t[::1] rows, const double[:, ::1] candidates):
+        """Propose rows of the points, which candidates holds, and leave out what their sketches exclude.
+
+        Returns how many of the points had to be read.
+        """
+        cdef int64_t task, n_read = 0, n_tasks = (self.n_blocks + BLOCKS_AT_ONCE - 1) // BLOCKS_AT_ONCE
+        if sketches.points is not self.points or sketches.crew.kernels != self.crew.kernels \
+                or sketches.crew.n_threads < self.crew.n_threads or rows.shape[0] != self.candidates.k:
+            raise ValueError("sketches and rows must fit the seeder.")
+        cdef _SketchedCandidates sketched = _SketchedCandidates(sketches, rows)
+        cdef int used = self.crew.threads_for(
+            n_tasks, <double>self.points.n * (sketches.basis.p + 1) * self.candidates.k
+        )
+        self.candidates.pack(candidates, self.frame, self.crew)
+        memset(&self.gains_of_blocks[0, 0], 0, self.n_blocks * self.candidates.k * sizeof(double))
+        memset(self.errors_of, 0, self.n_blocks * self.candidates.k * sizeof(double))
+        with nogil:
+            if used == 1:
+                for task in range(n_tasks):
+                    n_read += self.propose_sketched_task(sketches, &sketched.sketched, task, 0)
+            else:
+                for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=1):
+                    n_read += self.propose_sketched_task(sketches, &sketched.sketched, task, threadid())
+        return n_read
+
+    cdef int64_t propose_sketched_task(self, Sketches sketches, const fastkm_sketched* sketched, int64_t task,
+                                       int t) noexcept nogil:
+        cdef int64_t b = task * BLOCKS_AT_ONCE, i = b * FASTKM_BLOCK_ROWS
+        return self.crew.kernels.propose_sketched(
+            &self.points.points, &self.frame.frame, &self.candidates.centroids, sketched, i,
+            min(i + BLOCKS_AT_ONCE * FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], self.weights_or_null(),
+            &self.crew.scratches[t], sketches.row_memory.start + t * sketches.bytes_of_rows, &self.masks[0],
+            &self.gains_of_blocks[b, 0], self.errors_of + b * self.candidates.k
+        )
+
+    def settle(self):
+        """Make the last proposal's gains exact: the sums of float64 distances."""
+        cdef int64_t b
+        cdef int used = self.crew.threads_for(self.n_blocks, <double>self.points.n * self.points.d)
+        with nogil:
+            if used == 1:
+                for b in range(self.n_blocks):
+                    self.settle_block(b, 0)
+            else:
+                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
+                    self.settle_block(b, threadid())
+        memset(self.errors_of, 0, self.n_blocks * self.candidates.k * sizeof(double))
+
+    cdef void settle_block(self, int64_t b, int t) noexcept nogil:
+        cdef int64_t i = b * FASTKM_BLOCK_ROWS
+        self.crew.kernels.settle(
+            &self.points.points, &self.frame.frame, &self.candidates.centroids, i,
+            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], self.weights_or_null(),
+            &self.crew.scratches[t], &self.masks[0], &self.gains_of_blocks[b, 0]
+        )
+
+    def gains(self):
+        """Return the sum of each candidate's last gains, as a list."""
+        return _column_sums(&self.gains_of_blocks[0, 0], self.n_blocks, self.candidates.k)
+
+    def errors(self):
+        """Return what each of them may be wrong by, as a list."""
+        return _column_sums(self.errors_of, self.n_blocks, self.candidates.k)
 
     def accept(self, int64_t candidate):
         """Take a proposed candidate as a seed; block_sums and closest change accordingly."""
@@ -137,8 +291,7 @@ cdef class Seeder:
         cdef double work = <double>self.points.n * (8 + 4 * self.points.d // (self.n_accepted + 1))
         cdef int used = self.crew.threads_for(self.n_blocks, work)
         cdef int64_t chunk = _chunk(self.n_blocks, used, work)
-        if candidate < 0 or candidate >= self.candidates.k or self.candidates.centroids.raw == NULL:
-            raise ValueError(f"candidate {candidate} was not proposed.")
+        self.check_candidate(candidate)
         self.n_accepted += 1
         with nogil:
             if used == 1:
@@ -148,11 +301,24 @@ cdef class Seeder:
                 for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=chunk):
                     self.accept_block(candidate, b, threadid())
 
+    cdef int check_candidate(self, int64_t candidate) except -1:
+        if candidate < 0 or candidate >= self.candidates.k or self.candidates.centroids.raw == NULL:
+            raise ValueError(f"candidate {candidate} was not proposed.")
+        return 0
+
     cdef void accept_block(self, int64_t candidate, int64_t b, int t) noexcept nogil:
+        cdef int64_t i = b * FASTKM_BLOCK_ROWS
+        cdef int64_t n_nearer = self.crew.kernels.accept(
+            &self.points.points, &self.frame.frame, &self.candidates.centroids, i,
+            min(i + FASTKM_BLOCK_ROWS, self.points.n), candidate, &self.masks[0], &self.crew.scratches[t],
+            &self.closest[0]
+        )
+        if n_nearer or self.n_accepted == 1:
+            self.sum_block(b)
+
+    cdef void sum_block(self, int64_t b) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS, end = min(i + FASTKM_BLOCK_ROWS, self.points.n)
         cdef double total = 0
-        self.crew.kernels.accept(&self.points.points, &self.frame.frame, &self.candidates.centroids, i, end,
-                                 candidate, &self.masks[0], &self.crew.scratches[t], &self.closest[0])
         if self.weights is None:
             for i in range(i, end):
                 total += self.closest[i]

@@ -463,7 +463,7 @@ cdef class SparseSeeder:
     cdef double[::1] closest
     cdef double[::1] block_sums
     cdef uint32_t[::1] masks
-    cdef double[:, ::1] gains
+    cdef double[:, ::1] gains_of_blocks
     cdef _Memory errors_memory
     cdef double* errors_of
     cdef int64_t n_blocks
@@ -485,7 +485,7 @@ cdef class SparseSeeder:
         self.closest = closest
         self.block_sums = block_sums
         self.masks = masks
-        self.gains = gains
+        self.gains_of_blocks = gains
         self.errors_memory = _Memory()
         self.errors_memory.allocate(_size(self.n_blocks, n_candidates, sizeof(double)), zero=True)
         self.errors_of = <double*>self.errors_memory.start
@@ -498,17 +498,28 @@ cdef class SparseSeeder:
         self.candidates.pack(candidates, self.scale, self.crew)
         self.masks[:] = <uint32_t>0xffffffff
 
-    def propose(self, const double[:, ::1] candidates, bint exactly=True):
+    def propose(self, const double[:, ::1] candidates):
         """Find each candidate's gain: how much of the potential it would take away.
 
         candidates has shape (n_candidates, d) and must not change until accept. The gains of each block of rows are in
-        gains (n_blocks, n_candidates), to be added in order. Not exactly: they are right to within `errors`, and
-        found much sooner.
+        gains (n_blocks, n_candidates), to be added in order; they are right to within `errors`.
         """
+        self.candidates.pack(candidates, self.scale, self.crew)
+        self.propose_blocks(False)
+
+    def settle(self):
+        """Make the last proposal's gains exact: the sums of float64 distances."""
+        self.propose_blocks(True)
+        memset(self.errors_of, 0, self.n_blocks * self.candidates.k * sizeof(double))
+
+    def gains(self):
+        """Return the sum of each candidate's last gains, as a list."""
+        return _column_sums(&self.gains_of_blocks[0, 0], self.n_blocks, self.candidates.k)
+
+    cdef void propose_blocks(self, bint exactly):
         cdef int64_t b
         cdef int used = _threads_worth(self.crew.n_threads, self.n_blocks,
                                        4.0 * self.points.n_entries * (self.candidates.k + 8))
-        self.candidates.pack(candidates, self.scale, self.crew)
         with nogil:
             if used == 1:
                 for b in range(self.n_blocks):
@@ -518,7 +529,7 @@ cdef class SparseSeeder:
                     self.propose_block(b, exactly, threadid())
 
     def errors(self):
-        """Return what the sum of each candidate's last gains may be wrong by, as a list."""
+        """Return what each of them may be wrong by, as a list."""
         return _column_sums(self.errors_of, self.n_blocks, self.candidates.k)
 
     cdef void propose_block(self, int64_t b, bint exactly, int t) noexcept nogil:
@@ -528,7 +539,7 @@ cdef class SparseSeeder:
             weights = &self.weights[0]
         self.crew.kernels.propose(
             &self.points.rows, &self.candidates.centroids, i, min(i + FASTKM_BLOCK_ROWS, self.points.n),
-            &self.closest[0], weights, exactly, &self.crew.scratches[t], &self.masks[0], &self.gains[b, 0],
+            &self.closest[0], weights, exactly, &self.crew.scratches[t], &self.masks[0], &self.gains_of_blocks[b, 0],
             self.errors_of + b * self.candidates.k
         )
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._problem import FloatArray, Problem
+from ._seed_pruning import FIRST_CELL_SEED, Sketching, make_cells, uses_cells
 
 
 class Potential:
@@ -17,10 +18,10 @@ class Potential:
 
     Notes
     -----
-    O(n) memory, and 16 MiB at most for small problems' points in the kernel's order. A proposal
-    costs O(n d) per candidate in float32, and O(d) in float64 for each point that the accepted one
-    may be nearer to than its nearest seed; for all candidates' points, where float32 leaves open
-    which one is best.
+    O(n) memory, and 16 MiB at most for small problems' points in the kernel's order, or what
+    `_seed_pruning` keeps to leave rows out. A proposal costs at most O(n d) per candidate in
+    float32, and O(d) in float64 for each point that the accepted one may be nearer to than its
+    nearest seed; for all candidates' points, where float32 leaves open which one is best.
     """
 
     def __init__(self, problem: Problem, n_seeds: int) -> None:
@@ -31,44 +32,69 @@ class Potential:
         self._closest = np.full(problem.n, np.inf)
         self._masks = np.zeros(problem.n, dtype=np.uint32)
         self._block_sums = np.empty(n_blocks)
-        self._seeders: dict[int, tuple[Any, FloatArray]] = {}
+        self._seeders: dict[int, Any] = {}
         self._proposed: list[npt.NDArray[np.intp]] = []
+        self._n_accepted = 0
+        self._sketching = Sketching(problem, n_seeds)
+        self._uses_cells = uses_cells(problem, n_seeds)
+        self._cell_seeder: _core.CellSeeder | None = None
 
-    def _seeder(self, n_candidates: int) -> tuple[Any, FloatArray]:
+    def _seeder(self, n_candidates: int) -> Any:
         if n_candidates not in self._seeders:
-            problem = self._problem
             gains = np.empty((len(self._block_sums), n_candidates))
             arrays = self._closest, self._block_sums, self._masks, gains
-            seeder = problem.seeder(self._n_seeds, self._weights, n_candidates, *arrays)
-            self._seeders[n_candidates] = seeder, gains
+            # Cells hold the points in the kernel's order already.
+            n_seeds = 0 if self._uses_cells else self._n_seeds
+            seeder = self._problem.seeder(n_seeds, self._weights, n_candidates, *arrays)
+            self._seeders[n_candidates] = seeder
         return self._seeders[n_candidates]
 
-    def _gains(self, rows: npt.NDArray[np.intp]) -> FloatArray:
-        seeder, gains = self._seeder(len(rows))
-        seeder.propose(self._problem.rows(rows))
-        return np.asarray(np.add.reduce(gains, axis=0))
+    def _cells_of(self, seeder: _core.Seeder) -> _core.CellSeeder:
+        problem = self._problem
+        if problem.cells is None:
+            problem.cells = make_cells(problem)
+        if self._cell_seeder is None or self._cell_seeder.seeder is not seeder:
+            self._cell_seeder = _core.CellSeeder(problem.cells, seeder)
+        return self._cell_seeder
 
-    def _rough_gains(self, rows: npt.NDArray[np.intp]) -> FloatArray | None:
-        """Gains sooner, where their errors leave no doubt who is best."""
-        seeder, gains = self._seeder(len(rows))
-        seeder.propose(self._problem.rows(rows), exactly=False)
-        rough = np.asarray(np.add.reduce(gains, axis=0))
+    def _propose(self, rows: npt.NDArray[np.intp], *, exactly: bool) -> FloatArray:
+        """Return the gains of at most MAX_CANDIDATES candidates, exact where that may matter."""
+        seeder, candidates = self._seeder(len(rows)), self._problem.rows(rows)
+        sketches = self._sketching.sketches(self._n_accepted)
+        if sketches is not None:
+            n_read = seeder.propose_sketched(sketches, rows, candidates)
+            self._sketching.judge(self._n_accepted, n_read)
+        else:
+            if self._uses_cells and self._n_accepted >= FIRST_CELL_SEED:
+                seeder = self._cells_of(seeder)
+            seeder.propose(candidates)
+        self._proposer = seeder
+        gains = np.array(seeder.gains())
         # Beside the errors, the rounding of the sums and of the potentials they are taken from.
         margins = np.array(seeder.errors()) + 1e-10 * self.total
-        best = int(np.argmax(rough))
-        is_surely_less = rough + margins < rough[best] - margins[best]
-        return rough if np.all(is_surely_less | (rows == rows[best])) else None
+        best = int(np.argmax(gains))
+        is_surely_less = gains + margins < gains[best] - margins[best]
+        is_same = (candidates == candidates[best]).all(axis=1)
+        if exactly or not np.all(is_surely_less | is_same):
+            seeder.settle()
+            return np.array(seeder.gains())
+        gains[is_same] = gains[best]  # as they are in float64, and the first of them counts
+        return gains
 
-    def _accept(self, n_candidates: int, candidate: int) -> float:
-        self._seeder(n_candidates)[0].accept(candidate)
+    def _accept(self, candidate: int) -> float:
+        self._proposer.accept(candidate)
+        self._n_accepted += 1
+        if self._proposer is not self._cell_seeder:
+            self._cell_seeder = None  # has missed this seed
         self._cumulative = np.cumsum(self._block_sums)
         self.total = float(self._cumulative[-1])
         return self.total
 
     def start(self, row: int) -> float:
         """Take the first seed and return the potential."""
-        self._seeder(1)[0].begin(self._problem.rows([row]))
-        return self._accept(1, 0)
+        self._proposer = self._seeder(1)
+        self._proposer.begin(self._problem.rows([row]))
+        return self._accept(0)
 
     def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:
         """Return the potential (len(rows),) that each row would leave as the next seed.
@@ -79,20 +105,17 @@ class Potential:
         self._proposed = [
             np.asarray(rows[g : g + _core.MAX_CANDIDATES], dtype=np.intp) for g in groups
         ]
-        if len(groups) == 1:
-            gains = self._rough_gains(self._proposed[0])
-            if gains is not None:
-                return self.total - gains
-        return self.total - np.concatenate([self._gains(group) for group in self._proposed])
+        several = len(groups) > 1
+        gains = [self._propose(group, exactly=several) for group in self._proposed]
+        return self.total - np.concatenate(gains)
 
     def accept(self, candidate: int) -> float:
         """Take that candidate of the last proposal as a seed and return the potential."""
         group, index = divmod(int(candidate), _core.MAX_CANDIDATES)
-        rows = self._proposed[group]
         if group + 1 < len(self._proposed):  # a later group of candidates has used the masks
-            rows, index = rows[index : index + 1], 0
-            self._gains(rows)
-        return self._accept(len(rows), index)
+            self._propose(self._proposed[group][index : index + 1], exactly=True)
+            index = 0
+        return self._accept(index)
 
     def draw(self, thresholds: FloatArray) -> npt.NDArray[np.intp]:
         """Return the first row at which the cumulative potential reaches each threshold."""

@@ -121,6 +121,9 @@ class Problem:
         self.sample_weight = sample_weight
         self._slices: dict[int, Slices] = {}
         self._panels: _core.Panels | None = None
+        # Of _seed_pruning, for all runs.
+        self.sketches: _core.Sketches | None = None
+        self.cells: _core.Cells | None = None
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
         if sample_weight is not None:
@@ -257,6 +260,10 @@ class Problem:
             self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
         seeder: Any = _core.Seeder
         return seeder(self.points, self.frame, self._panels, *arrays, self.n_threads, self.isa)
+
+    def end_seeding(self) -> None:
+        """Give back what is kept from one seeding to the next."""
+        self._panels = self.sketches = self.cells = None
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

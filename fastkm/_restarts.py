@@ -60,9 +60,11 @@ def run_restarts(
     Costs what the runs cost, and one pass over two label arrays for each improvement.
     """
     best: Run | None = None
-    for _ in range(n_init):
+    for i in range(n_init):
         control.begin_run()
         init = seed()
+        if i == n_init - 1:
+            problem.end_seeding()
         if verbose:
             print("Initialization complete")
         candidate = run(

@@ -5,6 +5,7 @@ import pytest
 
 from fastkm import KMeans, _restarts
 from fastkm._lloyd import Run
+from fastkm._problem import Problem
 from fastkm._restarts import is_same_clustering, run_restarts
 
 
@@ -66,7 +67,7 @@ def _best_of(monkeypatch, *results):
     remaining = iter(runs)
     monkeypatch.setattr(_restarts, "run", lambda *args, **kwargs: next(remaining))
     best = run_restarts(
-        None,
+        Problem(np.zeros((2, 1)), n_threads=1),
         lambda: np.zeros((2, 1)),
         len(runs),
         max_iter=1,

@@ -307,6 +307,7 @@ def test_potentials_have_the_bits_of_the_dense_path(isa, offset):
         seeder.accept(1)
         candidates = problem.rows([7, 50, 250])
         seeder.propose(candidates)
+        seeder.settle()
         seeder.accept(2)
         seeders.append(arrays)
     for ours, theirs in zip(*seeders, strict=True):
@@ -318,11 +319,11 @@ def test_rough_gains_are_right_to_their_errors():
     problem = SparseProblem(csr(dense), n_threads=1)
     arrays = [np.full(300, np.inf), np.empty(2), np.zeros(300, np.uint32), np.empty((2, 3))]
     seeder = problem.seeder(1, None, 3, *arrays)
-    seeder.propose(problem.rows([3, 50, 200]), exactly=False)
+    seeder.propose(problem.rows([3, 50, 200]))
     seeder.accept(1)
     closest = reference.sq_dists(dense, dense[[50]])[:, 0]
     np.testing.assert_allclose(arrays[0], closest, rtol=1e-13)
-    seeder.propose(problem.rows([7, 50, 250]), exactly=False)
+    seeder.propose(problem.rows([7, 50, 250]))
     expected = [
         math.fsum(np.maximum(closest - reference.sq_dists(dense, dense[[row]])[:, 0], 0))
         for row in (7, 50, 250)

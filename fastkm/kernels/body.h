@@ -16,6 +16,8 @@
 #include "sparse_sums.h"
 #include "sparse_propose.h"
 #include "batch.h"
+#include "cells.h"
+#include "sketched_propose.h"
 #include "sparse_batch.h"
 
 #define TABLE_NAME_(isa) fastkm_kernels_##isa
@@ -40,7 +42,15 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .own_sq_dists = own_sq_dists,
     .distances = distances,
     .propose = propose,
+    .propose_sketched = propose_sketched,
+    .settle = settle,
     .accept = accept,
+    .sort = sort_rows,
+    .fill_cell = fill_cell,
+    .begin_cell = begin_cell,
+    .find_live = find_live,
+    .propose_cells = propose_cells,
+    .accept_cells = accept_cells,
     .fill_panels = fill_panels,
     .describe = describe,
     .plan_cells = plan_cells,

@@ -24,9 +24,12 @@
 #define FASTKM_ROWS_BESIDE 8
 /* Candidates that the filter keeps of a row. */
 #define FASTKM_KEPT_CANDIDATES 64
-/* Rows of a cell, cells of a group, the most rows that a label's extent is judged by, and how often
- * rows are halved: until a cell's are left and then twice more, for their order within it. */
+/* Rows of a cell of near rows, a multiple of every panel's. */
 #define FASTKM_CELL_ROWS 64
+/* For seeding: cells whose boxes lie side by side. */
+#define FASTKM_CELLS_BESIDE 16
+/* For labelling: cells of a group, the most rows that a label's extent is judged by, and how often
+ * rows are halved: until a cell's are left and then twice more, for their order within it. */
 #define FASTKM_GROUP_CELLS 16
 #define FASTKM_CELL_SAMPLE 64
 #define FASTKM_HALVINGS_BEYOND 2
@@ -143,6 +146,42 @@ typedef struct {
     float* framed;   /* (k, d) the centroids themselves, (c - shift) * scale */
     double* inside;  /* (k, 2, p) coordinates now and before */
 } fastkm_centroid_sketches;
+
+/* Sketches of points and of k-means++'s candidates among them. */
+typedef struct {
+    int64_t p;
+    fastkm_sketches rows;
+    const float* tiles; /* of candidates, -2 times, in groups as fastkm_centroids.tiles */
+    const float* candidate_sq_norms; /* (k,) of their sketches */
+    float max_norm, max_error;       /* of the candidates' sketches */
+    float stretch;                   /* a sketched distance is at most stretch times the true one */
+} fastkm_sketched;
+
+/* All points in the float32 kernel's order, sorted so that each cell holds neighbours, and the box
+ * around each cell. */
+typedef struct {
+    int64_t n, d;
+    const int32_t* order; /* (n,) rows of the points */
+    fastkm_panels panels; /* of the rows in that order; whole cells */
+    float* boxes; /* (n_cells / FASTKM_CELLS_BESIDE, d, 2, FASTKM_CELLS_BESIDE): least, largest */
+    float* norms; /* (n_cells,) at least those of its rows */
+} fastkm_kept_cells;
+
+/* What seeding by cells keeps up to date, in the cells' order. */
+typedef struct {
+    double* closest;  /* (n,) */
+    float* reaches;   /* (n_cells,) at least its rows' distances to their nearest seeds */
+    uint32_t* masks;  /* (n,) as of propose; only those of live cells are written */
+    uint32_t* live;   /* (n_cells,) candidates that may be nearer to any of its rows */
+    uint8_t* touched; /* (n_blocks,) whether any row of a block of the points was accepted in */
+} fastkm_cell_state;
+
+/* Median splits: node v, from 1 on, sends rows below its threshold to 2 v and others to 2 v + 1. */
+typedef struct {
+    int32_t depth;
+    const int32_t* features;  /* (2^depth,) */
+    const double* thresholds; /* (2^depth,) */
+} fastkm_splits;
 
 /* What a filtered pass knows before it reads X. */
 typedef struct {
@@ -340,9 +379,9 @@ typedef struct {
                       int is_single,                     /* IN  */
                       void* distances);                  /* OUT (i_end - i_begin, k) */
 
-    /* k-means++: each candidate's weighted gain. The candidates are packed as centroids; closest is
-     * in units of exact_scale^2. Exactly: in float64, and for each row a mask of the candidates
-     * nearer than closest. Else to within errors, and masks of all that may be nearer. */
+    /* k-means++: each candidate's weighted gain, to within errors, and for each row a mask of the
+     * candidates that may be nearer than closest. The candidates are packed as centroids; closest
+     * is in units of exact_scale^2. */
     void (*propose)(const fastkm_points* points,        /* IN  */
                     const fastkm_frame* frame,          /* IN  */
                     const fastkm_centroids* candidates, /* IN  */
@@ -350,20 +389,94 @@ typedef struct {
                     int64_t i_begin, int64_t i_end,     /* IN  */
                     const double* closest,              /* IN (n,) */
                     const double* weights,              /* IN (n,) or NULL */
-                    int exactly,                        /* IN  */
                     fastkm_scratch* scratch,            /* OUT */
                     uint32_t* masks,                    /* OUT (n,) */
                     double* gains, double* errors);     /* OUT (k,) */
 
-    /* k-means++: the distances of the rows that the accepted candidate is nearer to. */
-    void (*accept)(const fastkm_points* points,        /* IN  */
+    /* The same without reading rows that sketches exclude. Returns how many had to be read. Any
+     * number of rows, from the first of a panel. */
+    int64_t (*propose_sketched)(const fastkm_points* points,        /* IN  */
+                                const fastkm_frame* frame,          /* IN  */
+                                const fastkm_centroids* candidates, /* IN  */
+                                const fastkm_sketched* sketched,    /* IN  */
+                                int64_t i_begin, int64_t i_end,     /* IN  */
+                                const double* closest,              /* IN (n,) */
+                                const double* weights,              /* IN (n,) or NULL */
+                                fastkm_scratch* scratch,            /* OUT */
+                                char* gathered,  /* OUT: room for a panel's rows in their dtype */
+                                uint32_t* masks, /* OUT (n,) */
+                                double* gains, double* errors); /* OUT (k,) */
+
+    /* Gains in float64 of what the masks leave possible, and masks of the candidates that are
+     * nearer. */
+    void (*settle)(const fastkm_points* points,        /* IN  */
                    const fastkm_frame* frame,          /* IN  */
                    const fastkm_centroids* candidates, /* IN  */
                    int64_t i_begin, int64_t i_end,     /* IN  */
-                   int64_t accepted,                   /* IN  */
-                   const uint32_t* masks,              /* IN (n,) */
+                   const double* closest,              /* IN (n,) */
+                   const double* weights,              /* IN (n,) or NULL */
                    fastkm_scratch* scratch,            /* OUT */
-                   double* closest);                   /* INOUT (n,) */
+                   uint32_t* masks,                    /* INOUT (n,) */
+                   double* gains);                     /* OUT (k,) */
+
+    /* k-means++: the distances of the rows that the accepted candidate is nearer to; returns how
+     * many may have changed. */
+    int64_t (*accept)(const fastkm_points* points,        /* IN  */
+                      const fastkm_frame* frame,          /* IN  */
+                      const fastkm_centroids* candidates, /* IN  */
+                      int64_t i_begin, int64_t i_end,     /* IN  */
+                      int64_t accepted,                   /* IN  */
+                      const uint32_t* masks,              /* IN (n,) */
+                      fastkm_scratch* scratch,            /* OUT */
+                      double* closest);                   /* INOUT (n,) */
+
+    /* The leaf, from 0 on, that each row falls to. */
+    void (*sort)(const fastkm_points* points,    /* IN  */
+                 const fastkm_splits* splits,    /* IN  */
+                 int64_t i_begin, int64_t i_end, /* IN  */
+                 fastkm_scratch* scratch,        /* OUT */
+                 uint16_t* leaves);              /* OUT (n,) */
+
+    /* One cell's panels and box. */
+    void (*fill_cell)(const fastkm_points* points, /* IN  */
+                      const fastkm_frame* frame,   /* IN  */
+                      int64_t cell,                /* IN  */
+                      char* rows, /* OUT: room for the cell's rows in their dtype */
+                      const fastkm_kept_cells* cells); /* OUT */
+
+    /* One cell's part of the state, but for masks; after that its reach follows accept_cells. */
+    void (*begin_cell)(const fastkm_frame* frame,       /* IN  */
+                       const fastkm_kept_cells* cells,  /* IN  */
+                       int64_t cell,                    /* IN  */
+                       const double* closest,           /* IN (n,) of the points */
+                       const fastkm_cell_state* state); /* OUT */
+
+    /* A mask for each of FASTKM_CELLS_BESIDE cells of the candidates that are not too far away to
+     * be nearer to any of its rows. */
+    void (*find_live)(const fastkm_centroids* candidates, /* IN  */
+                      const fastkm_kept_cells* cells,     /* IN  */
+                      int64_t group,                      /* IN  */
+                      const fastkm_cell_state* state);    /* OUT */
+
+    /* What propose gives, of some cells. */
+    void (*propose_cells)(const fastkm_frame* frame,               /* IN  */
+                          const fastkm_centroids* candidates,      /* IN  */
+                          const fastkm_kept_cells* cells,          /* IN  */
+                          const int32_t* listed, int64_t n_listed, /* IN  */
+                          const double* weights,          /* IN (n,) of the points, or NULL */
+                          const fastkm_cell_state* state, /* OUT */
+                          double* gains, double* errors); /* OUT (k,) */
+
+    /* What accept does, of the same cells; touched says where. */
+    void (*accept_cells)(const fastkm_points* points,             /* IN  */
+                         const fastkm_frame* frame,               /* IN  */
+                         const fastkm_centroids* candidates,      /* IN  */
+                         const fastkm_kept_cells* cells,          /* IN  */
+                         const int32_t* listed, int64_t n_listed, /* IN  */
+                         int64_t accepted,                        /* IN  */
+                         fastkm_scratch* scratch,                 /* OUT */
+                         const fastkm_cell_state* state,          /* INOUT */
+                         double* closest);                        /* INOUT (n,) of the points */
 
     /* Rows [i_begin, i_end), from the first row of a block, into their panels. */
     void (*fill_panels)(const fastkm_points* points,    /* IN  */

@@ -7,8 +7,19 @@
  * limit. */
 typedef struct {
     float products[FASTKM_MAX_CANDIDATES][PANEL_ROWS];
-    uint32_t possible[PANEL_ROWS];
+    int32_t possible[PANEL_ROWS];
 } proposal;
+
+/* Sets bit j of the rows whose product is not above their limit. */
+static FASTKM_INLINE void mark_possible(const vf product[TILE_VECTORS], int64_t j,
+                                        const float* limits, int32_t* possible) {
+    const vi none = vi_set1(0), bit = vi_set1((int32_t)((uint32_t)1 << j));
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        const vm is_above = vf_lt(vf_load(limits + v * LANES), product[v]);
+        int32_t* rows = possible + v * LANES;
+        vi_store(rows, vi_or(vi_load(rows), vi_select(is_above, none, bit)));
+    }
+}
 
 static FASTKM_INLINE void propose_tile(const float* panel, const fastkm_centroids* candidates,
                                        int64_t j_begin, const int n_candidates, const float* limits,
@@ -16,14 +27,10 @@ static FASTKM_INLINE void propose_tile(const float* panel, const fastkm_centroid
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, candidates->tiles + j_begin * candidates->d, candidates->sq_norms + j_begin,
              candidates->d, n_candidates, ahead, product);
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        const vf limit = vf_load(limits + v * LANES);
-        for (int j = 0; j < n_candidates; j++) {
-            uint32_t nearer = ~vm_bits(vf_lt(limit, product[j][v])) & ((1u << LANES) - 1);
+    for (int j = 0; j < n_candidates; j++) {
+        mark_possible(product[j], j_begin + j, limits, found->possible);
+        for (int v = 0; v < TILE_VECTORS; v++)
             vf_store(found->products[j_begin + j] + v * LANES, product[j][v]);
-            for (uint32_t* mask = found->possible + v * LANES; nearer; nearer >>= 1, mask++)
-                *mask |= (nearer & 1) << (j_begin + j);
-        }
     }
 }
 
@@ -33,19 +40,21 @@ static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, 
                         int64_t n_rows, const double* closest, const float* sq_norms, float* limits,
                         double* errors) {
     const double ratio = frame->scale / frame->exact_scale * (frame->scale / frame->exact_scale);
+    double current[PANEL_ROWS] = {0};
+    memcpy(current, closest, (size_t)n_rows * sizeof *current);
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
-        const double sq_norm = sq_norms[r], norm = sqrt(sq_norm) * bound->slack;
-        const double both = norm + max_norm;
-        const double current = r < n_rows ? closest[r] * ratio : 0;
-        errors[r] = 1.01 * (bound->a * max_norm * (both + norm) + bound->b * both * both +
-                            bound->c * (1 + both) + bound->a * sq_norm) +
-                    0x1p-22 * (current + sq_norm);
-        const double limit = current - sq_norm + errors[r];
+        const double scaled = current[r] * ratio;
+        const float norm = sqrtf(sq_norms[r]) * bound->slack, both = norm + max_norm;
+        const float error = (bound->a * max_norm * (both + norm) + bound->b * both * both +
+                             bound->c * (1 + both) + bound->a * sq_norms[r]) *
+                            (1.01f * bound->slack);
+        errors[r] = error + 0x1p-22 * (scaled + sq_norms[r]);
+        const double limit = scaled - sq_norms[r] + errors[r];
         /* Not a number, or more than a float holds: nothing is surely farther, not even an infinite
          * product. */
-        const float limit_f32 = limit < (double)FLT_MAX ? (float)limit : INFINITY;
-        limits[r] = r < n_rows ? limit_f32 : -INFINITY;
+        limits[r] = limit < (double)FLT_MAX ? (float)limit : INFINITY;
     }
+    for (int64_t r = n_rows; r < PANEL_ROWS; r++) limits[r] = -INFINITY;
 }
 
 /* Gains of one row by the direct form; the mask keeps the candidates that are nearer. */
@@ -66,69 +75,141 @@ static uint32_t gain_exactly(const fastkm_points* points, const fastkm_frame* fr
     return nearer;
 }
 
-static void propose(const fastkm_points* points, const fastkm_frame* frame,
-                    const fastkm_centroids* candidates, const fastkm_panels* panels,
-                    int64_t i_begin, int64_t i_end, const double* closest, const double* weights,
-                    int exactly, fastkm_scratch* scratch, uint32_t* masks, double* gains,
-                    double* errors) {
-    const int64_t d = points->d, k = candidates->k;
-    const rounding_bound bound = bound_for(d);
-    const double per_unit = frame->exact_scale / frame->scale * (frame->exact_scale / frame->scale);
-    float sq_norms[PANEL_ROWS], limits[PANEL_ROWS];
-    double row_errors[PANEL_ROWS];
-    proposal found;
-    for (int64_t j = 0; j < k; j++) gains[j] = errors[j] = 0;
-    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
-        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        const float* panel = scratch->panel;
-        lines_ahead ahead = {points->base, 0};
-        if (panels) {
-            panel = panels->values + i * d;
-            memcpy(sq_norms, panels->sq_norms + i, sizeof sq_norms);
-        } else {
-            ahead = lines_of_next_panel(points, i, k);
-            load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
-        }
-        find_limits(frame, &bound, candidates->max_norm, n_rows, closest + i, sq_norms, limits,
-                    row_errors);
-        memset(found.possible, 0, sizeof found.possible);
-        const uint32_t saved = flush_denormals();
-        for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS) {
-#define PROPOSE(n) propose_tile(panel, candidates, j, n, limits, &ahead, &found)
-            WITH_CONSTANT_TILE(k - j, PROPOSE)
+/* What a proposal of one block reads and writes. */
+typedef struct {
+    const fastkm_points* points;
+    const fastkm_frame* frame;
+    const fastkm_centroids* candidates;
+    const double* closest;
+    const double* weights; /* or NULL */
+    fastkm_scratch* scratch;
+    uint32_t* masks;
+    double *gains, *errors;
+} proposal_pass;
+
+/* Products of a panel, and what they leave possible; row_errors as find_limits gives them. */
+static void propose_panel(const fastkm_frame* frame, const fastkm_centroids* candidates,
+                          const float* panel, const float* sq_norms, int64_t n_rows,
+                          const double* closest, lines_ahead ahead, proposal* found,
+                          double* row_errors) {
+    const rounding_bound bound = bound_for(candidates->d);
+    float limits[PANEL_ROWS];
+    find_limits(frame, &bound, candidates->max_norm, n_rows, closest, sq_norms, limits, row_errors);
+    memset(found->possible, 0, sizeof found->possible);
+    const uint32_t saved = flush_denormals();
+    for (int64_t j = 0; j < candidates->k; j += FASTKM_TILE_CENTROIDS) {
+#define PROPOSE(n) propose_tile(panel, candidates, j, n, limits, &ahead, found)
+        WITH_CONSTANT_TILE(candidates->k - j, PROPOSE)
 #undef PROPOSE
-        }
-        restore_denormals(saved);
-        for (int64_t r = 0; r < n_rows; r++) {
-            uint32_t possible = found.possible[r];
-            const double weight = weights ? weights[i + r] : 1;
-            if (exactly && possible)
-                possible = gain_exactly(points, frame, candidates, i + r, possible, closest[i + r],
-                                        weight, scratch, gains);
-            masks[i + r] = possible;
-            if (exactly) continue;
-            for (int64_t j = 0; possible; possible >>= 1, j++) {
-                if (!(possible & 1)) continue;
-                const double dist = ((double)found.products[j][r] + sq_norms[r]) * per_unit;
-                gains[j] += weight * FASTKM_MAX(closest[i + r] - dist, 0);
-                errors[j] += weight * (row_errors[r] * per_unit);
+    }
+    restore_denormals(saved);
+    for (int64_t r = n_rows; r < PANEL_ROWS; r++) found->possible[r] = 0;
+}
+
+#define GAIN_SUMS 8 /* that no sum waits for the one before it; the smallest panel's rows */
+
+/* Gains of a panel's rows, to within the errors. */
+static void gain_roughly(const fastkm_frame* frame, const proposal* found, const float* sq_norms,
+                         const double* row_errors, int64_t n_rows, const double* closest,
+                         const double* weights, double* gains, double* errors) {
+    const double per_unit = frame->exact_scale / frame->scale * (frame->exact_scale / frame->scale);
+    double current[PANEL_ROWS] = {0}, row_weights[PANEL_ROWS];
+    uint32_t possible = 0;
+    for (int64_t r = 0; r < PANEL_ROWS; r++) possible |= (uint32_t)found->possible[r];
+    if (!possible) return;
+    memcpy(current, closest, (size_t)n_rows * sizeof *current);
+    for (int64_t r = 0; r < PANEL_ROWS; r++)
+        row_weights[r] = weights && r < n_rows ? weights[r] : 1;
+    for (int64_t j = 0; possible; possible >>= 1, j++) {
+        const int32_t bit = (int32_t)((uint32_t)1 << j);
+        const float* product = found->products[j];
+        double gain[GAIN_SUMS] = {0}, error[GAIN_SUMS] = {0};
+        if (!(possible & 1)) continue;
+        for (int64_t i = 0; i < PANEL_ROWS; i += GAIN_SUMS)
+            for (int64_t s = 0; s < GAIN_SUMS; s++) {
+                const int64_t r = i + s;
+                const double dist = ((double)product[r] + sq_norms[r]) * per_unit;
+                const double less = row_weights[r] * FASTKM_MAX(current[r] - dist, 0);
+                const double doubt = row_weights[r] * (row_errors[r] * per_unit);
+                gain[s] += found->possible[r] & bit ? less : 0;
+                error[s] += found->possible[r] & bit ? doubt : 0;
             }
+        for (int64_t s = 0; s < GAIN_SUMS; s++) {
+            gains[j] += gain[s];
+            errors[j] += error[s];
         }
     }
 }
 
-/* Bring the rows that the accepted candidate is nearer to up to date. */
-static void accept(const fastkm_points* points, const fastkm_frame* frame,
+/* Adds a row's gains in float64; returns a mask of the candidates that are nearer. */
+static uint32_t gain_row(const proposal_pass* pass, int64_t i, uint32_t possible) {
+    return gain_exactly(pass->points, pass->frame, pass->candidates, i, possible, pass->closest[i],
+                        pass->weights ? pass->weights[i] : 1, pass->scratch, pass->gains);
+}
+
+static void propose_rows(const proposal_pass* pass, const float* panel, const float* sq_norms,
+                         int64_t i, int64_t n_rows, lines_ahead ahead) {
+    proposal found;
+    double row_errors[PANEL_ROWS];
+    propose_panel(pass->frame, pass->candidates, panel, sq_norms, n_rows, pass->closest + i, ahead,
+                  &found, row_errors);
+    memcpy(pass->masks + i, found.possible, (size_t)n_rows * sizeof *found.possible);
+    gain_roughly(pass->frame, &found, sq_norms, row_errors, n_rows, pass->closest + i,
+                 pass->weights ? pass->weights + i : NULL, pass->gains, pass->errors);
+}
+
+static void load_and_propose(const proposal_pass* pass, int64_t i, int64_t n_rows) {
+    float sq_norms[PANEL_ROWS];
+    load_panel(pass->points, pass->frame, i, n_rows, pass->scratch->panel, sq_norms);
+    propose_rows(pass, pass->scratch->panel, sq_norms, i, n_rows,
+                 lines_of_next_panel(pass->points, i, pass->candidates->k));
+}
+
+static void propose(const fastkm_points* points, const fastkm_frame* frame,
+                    const fastkm_centroids* candidates, const fastkm_panels* panels,
+                    int64_t i_begin, int64_t i_end, const double* closest, const double* weights,
+                    fastkm_scratch* scratch, uint32_t* masks, double* gains, double* errors) {
+    const proposal_pass pass = {points,  frame, candidates, closest, weights,
+                                scratch, masks, gains,      errors};
+    const lines_ahead none = {points->base, 0};
+    for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
+        if (panels)
+            propose_rows(&pass, panels->values + i * points->d, panels->sq_norms + i, i, n_rows,
+                         none);
+        else
+            load_and_propose(&pass, i, n_rows);
+    }
+}
+
+static void settle(const fastkm_points* points, const fastkm_frame* frame,
                    const fastkm_centroids* candidates, int64_t i_begin, int64_t i_end,
-                   int64_t accepted, const uint32_t* masks, fastkm_scratch* scratch,
-                   double* closest) {
+                   const double* closest, const double* weights, fastkm_scratch* scratch,
+                   uint32_t* masks, double* gains) {
+    const proposal_pass pass = {points,  frame, candidates, closest, weights,
+                                scratch, masks, gains,      NULL};
+    for (int64_t j = 0; j < candidates->k; j++) gains[j] = 0;
+    for (int64_t i = i_begin; i < i_end; i++)
+        if (masks[i]) masks[i] = gain_row(&pass, i, masks[i]);
+}
+
+/* Bring the rows that the accepted candidate is nearer to up to date; returns how many there may
+ * be. */
+static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
+                      const fastkm_centroids* candidates, int64_t i_begin, int64_t i_end,
+                      int64_t accepted, const uint32_t* masks, fastkm_scratch* scratch,
+                      double* closest) {
     const double* candidate = candidates->raw + accepted * points->d;
+    int64_t n_nearer = 0;
     for (int64_t i = i_begin; i < i_end; i++)
         if (masks[i] >> accepted & 1) {
             load_row(points, i, scratch->row);
             const double dist = sq_dist(scratch->row, candidate, points->d, frame->exact_scale);
             closest[i] = FASTKM_MIN(closest[i], dist);
+            n_nearer++;
         }
+    return n_nearer;
 }
 
 /* What load_panel gives, of rows that are few enough to be kept. */

@@ -54,6 +54,9 @@ static FASTKM_INLINE vi vi_load(const int32_t* p) {
 static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
     _mm256_storeu_si256((__m256i*)p, a);
 }
+static FASTKM_INLINE vi vi_or(vi a, vi b) {
+    return _mm256_or_si256(a, b);
+}
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     return _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(b), _mm256_castsi256_ps(a), m));
 }

@@ -54,6 +54,9 @@ static FASTKM_INLINE vi vi_load(const int32_t* p) {
 static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
     _mm512_storeu_si512(p, a);
 }
+static FASTKM_INLINE vi vi_or(vi a, vi b) {
+    return _mm512_or_si512(a, b);
+}
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     return _mm512_mask_blend_epi32(m, b, a);
 }

@@ -54,6 +54,9 @@ static FASTKM_INLINE vi vi_load(const int32_t* p) {
 static FASTKM_INLINE void vi_store(int32_t* p, vi a) {
     _mm_storeu_si128((__m128i*)p, a);
 }
+static FASTKM_INLINE vi vi_or(vi a, vi b) {
+    return _mm_or_si128(a, b);
+}
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     const vi mask = _mm_castps_si128(m);
     return _mm_or_si128(_mm_and_si128(mask, a), _mm_andnot_si128(mask, b));

@@ -1,0 +1,131 @@
+"""What k-means++ need not look at: rows that sketches or cells show to be far from a candidate.
+
+Many features: sketches bound the distances of rows one by one. Few features: rows are sorted into
+cells of neighbours, and the box around a cell bounds those of all its rows. Either way the seeds
+are the same; both are kept by the problem for further runs.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._filter import leading_directions, sample_rows
+from ._problem import Problem, keeps_panels
+
+# With fewer rows or seeds, what is made first costs more than it spares.
+LEAST_ROWS = 4096
+LEAST_SEEDS = 32
+# The first seeds are near to most rows.
+FIRST_SKETCHED_SEED = 12
+FIRST_CELL_SEED = 1
+# The sketches take at most a quarter of what X takes as float32, and 96 directions are best for
+# MNIST and for the embeddings.
+MOST_SHARE_OF_X = 0.25
+MOST_DIRECTIONS, LEAST_DIRECTIONS = 96, 12
+# Gathering more of the rows costs what reading all of them does.
+MOST_SHARE_READ = 0.7
+# The cells hold the points in float32, up to 64 MiB, and boxes exclude little in more dimensions.
+MOST_CELL_VALUES = 2**24
+MOST_CELL_FEATURES = 48
+# A leaf of the tree that sorts has about this many rows; the tree is made from a sample.
+LEAF_ROWS = 96
+SAMPLED_ROWS_PER_LEAF = 4
+
+
+def n_directions(problem: Problem) -> int:
+    """Return how many directions sketches of the problem may have: whole tiles of 6."""
+    most = min(MOST_DIRECTIONS, int(MOST_SHARE_OF_X * problem.d) - 3)
+    return most - most % 6
+
+
+def uses_sketches(problem: Problem, n_seeds: int) -> bool:
+    """Tell whether seeding tries sketches."""
+    return (
+        problem.can_be_sketched
+        and n_seeds >= LEAST_SEEDS
+        and problem.n >= LEAST_ROWS
+        and n_directions(problem) >= LEAST_DIRECTIONS
+        and not keeps_panels(problem.points, n_seeds)
+    )
+
+
+def uses_cells(problem: Problem, n_seeds: int) -> bool:
+    """Tell whether seeding sorts the rows into cells."""
+    return (
+        problem.can_be_sketched
+        and n_seeds >= LEAST_SEEDS
+        and problem.n >= LEAST_ROWS
+        and problem.d <= MOST_CELL_FEATURES
+        and problem.n * problem.d <= MOST_CELL_VALUES
+    )
+
+
+class Sketching:
+    """Sketches of the rows, from that seed on from which they exclude most of the work."""
+
+    def __init__(self, problem: Problem, n_seeds: int) -> None:
+        self._problem = problem
+        self._next_try: float = FIRST_SKETCHED_SEED if uses_sketches(problem, n_seeds) else np.inf
+
+    def sketches(self, n_accepted: int) -> _core.Sketches | None:
+        """Return the sketches to propose with after so many seeds, or None to do without."""
+        if n_accepted < self._next_try:
+            return None
+        if self._problem.sketches is None:
+            self._problem.sketches = make_sketches(self._problem)
+            if self._problem.sketches is None:
+                self._next_try = np.inf
+        return self._problem.sketches
+
+    def judge(self, n_accepted: int, n_read: int) -> None:
+        """Wait for twice the seeds where sketches did not spare enough rows."""
+        if n_read > MOST_SHARE_READ * self._problem.n:
+            self._next_try = 2 * n_accepted
+
+
+def make_sketches(problem: Problem) -> _core.Sketches | None:
+    """Sketch all rows, in one pass; None if the rows have no directions."""
+    basis = leading_directions(problem, sample_rows(problem), n_directions(problem))
+    if basis.shape[1] == 0:
+        return None
+    sketches = _core.Sketches(problem.points, problem.frame, basis, problem.n_threads, problem.isa)
+    for start, stop in problem.slices(basis.shape[1]):
+        sketches.fill(start, stop)
+    return sketches
+
+
+def make_cells(problem: Problem) -> _core.Cells:
+    """Sort all rows into cells: two passes."""
+    features, thresholds = _median_splits(problem)
+    leaves = np.empty(problem.n, dtype=np.uint16)
+    threads = problem.n_threads, problem.isa
+    for start, stop in problem.slices(8):
+        _core.sort_rows(problem.points, features, thresholds, leaves, start, stop, *threads)
+    order = np.argsort(leaves, kind="stable").astype(np.int32)
+    cells = _core.Cells(problem.points, problem.frame, order, *threads)
+    for start, stop in problem.slices(8):
+        cells.fill(start, stop)
+    return cells
+
+
+def _median_splits(problem: Problem) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """Split an even sample at medians of the widest features; see `_core.sort_rows`."""
+    depth = max(0, min(16, int(np.log2(problem.n / LEAF_ROWS))))
+    n_sampled = min(SAMPLED_ROWS_PER_LEAF << depth, problem.n >> depth << depth)
+    chosen = np.arange(n_sampled) * (problem.n // n_sampled)
+    sample = problem.rows(chosen)[None]
+    features = np.zeros(1 << depth, dtype=np.int32)
+    thresholds = np.zeros(1 << depth)
+    for _ in range(depth):
+        n_nodes, size = sample.shape[:2]
+        widths = sample.max(axis=1) - sample.min(axis=1)
+        chosen_features = widths.argmax(axis=1)
+        values = np.take_along_axis(sample, chosen_features[:, None, None], axis=2)[..., 0]
+        halves = np.argpartition(values, size // 2, axis=1)
+        features[n_nodes : 2 * n_nodes] = chosen_features
+        thresholds[n_nodes : 2 * n_nodes] = np.take_along_axis(
+            values, halves[:, size // 2, None], axis=1
+        )[:, 0]
+        sample = np.take_along_axis(sample, halves[..., None], axis=1)
+        sample = sample.reshape(2 * n_nodes, size // 2, problem.d)
+    return features, thresholds

@@ -1,0 +1,320 @@
+"""Sketches and cells leave work out and change no seed: all is compared with none of them."""
+
+import numpy as np
+import pytest
+from core_tools import DTYPES, ISAS, unchanged
+from test_core_distances import sums_of_sixteen
+
+from fastkm import KMeans, _core, _seed_pruning
+from fastkm._potential import Potential
+from fastkm._problem import Problem
+from fastkm.seeding import pick_plusplus_rows
+
+KINDS = ["sketches", "cells"]
+
+
+@pytest.fixture
+def force(monkeypatch):
+    """Seed by sketches or by cells alone from the first seed on, whatever the data, and count."""
+    seen = {"sketches": 0, "cells": 0, "read": 0}
+
+    class Recorder(_seed_pruning.Sketching):
+        def judge(self, n_accepted, n_read):
+            seen["read"] += n_read
+
+    def make(kind):
+        def made(problem):
+            seen[kind] += 1
+            return original(problem)
+
+        original = getattr(_seed_pruning, f"make_{kind}")
+        return made
+
+    def start(kind, n_directions=6):
+        for name in ("LEAST_ROWS", "LEAST_SEEDS", "FIRST_SKETCHED_SEED", "FIRST_CELL_SEED"):
+            monkeypatch.setattr(_seed_pruning, name, 1)
+        monkeypatch.setattr("fastkm._potential.FIRST_CELL_SEED", 1)
+        monkeypatch.setattr(_seed_pruning, "LEAF_ROWS", 20)
+        monkeypatch.setattr(_seed_pruning, "LEAST_DIRECTIONS", 1)
+        monkeypatch.setattr(
+            _seed_pruning, "n_directions", lambda problem: min(n_directions, problem.d)
+        )
+        monkeypatch.setattr(_seed_pruning, "keeps_panels", lambda points, n_seeds: False)
+        monkeypatch.setattr(_seed_pruning, "MOST_CELL_FEATURES", 0 if kind == "sketches" else 1000)
+        if kind == "cells":
+            monkeypatch.setattr(_seed_pruning, "uses_sketches", lambda problem, n_seeds: False)
+        monkeypatch.setattr("fastkm._potential.Sketching", Recorder)
+        monkeypatch.setattr(_seed_pruning, "make_sketches", make("sketches"))
+        monkeypatch.setattr("fastkm._potential.make_cells", make("cells"))
+        return seen
+
+    return start
+
+
+def trace(X, n_seeds, *, weights=None, isa=None, n_threads=1, n_candidates=None, seed=0):
+    """Seed, and return the rows with all distances and potentials on the way, bit by bit."""
+    problem = Problem(X, weights, n_threads=n_threads, isa=isa)
+    random_state = np.random.RandomState(seed)
+    potential = Potential(problem, n_seeds)
+    seen = [potential.start(seed), potential._closest.tobytes()]
+    for _ in range(1, n_seeds):
+        thresholds = random_state.uniform(size=n_candidates or 5) * potential.total
+        rows = potential.draw(thresholds)
+        best = int(np.argmin(potential.propose(rows)))
+        seen += [rows.tolist(), best, potential.accept(best), potential._closest.tobytes()]
+    return seen
+
+
+def without(monkeypatch, *args, **kwargs):
+    with monkeypatch.context() as patch:
+        for name in ("uses_sketches", "uses_cells"):
+            patch.setattr(_seed_pruning, name, lambda problem, n_seeds: False)
+        patch.setattr("fastkm._potential.uses_cells", lambda problem, n_seeds: False)
+        return trace(*args, **kwargs)
+
+
+def mixture(n, d, n_clusters=12, seed=0):
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(n_clusters, d)) * 8
+    return centres[generator.integers(n_clusters, size=n)] + generator.normal(size=(n, d))
+
+
+HOSTILE = {
+    "mixture": lambda X: X,
+    "far from the origin": lambda X: X + 1e8,
+    "two tight blobs": lambda X: 1e-3 * X + np.where(np.arange(len(X)) % 2, 1e4, -1e4)[:, None],
+    "ties": lambda X: np.round(X / 6),
+    "duplicates": lambda X: X[np.arange(len(X)) // 5],
+    "on a line": lambda X: X[:, :1] * np.ones(X.shape[1]),
+    "constant features": lambda X: np.where(np.arange(X.shape[1]) % 2, X, 3.0),
+    "tiny": lambda X: X * 1e-30,
+    "denormal": lambda X: X * 1e-40,
+    "huge": lambda X: X * 1e30,
+    "ends of float32": lambda X: np.where(np.arange(len(X))[:, None] % 9, 3.3e38, -3.3e38) + 0 * X,
+    "mixed magnitudes": lambda X: X * 10.0 ** (np.arange(len(X)) % 30 - 15)[:, None],
+    "one huge feature": lambda X: X * np.where(np.arange(X.shape[1]) == 1, 1e6, 1),
+    "one far row": lambda X: np.where(np.arange(len(X))[:, None] == 7, 1e7, X),
+    "isotropic": lambda X: np.random.default_rng(5).normal(size=X.shape),
+    "all rows equal": lambda X: np.repeat(X[:1], len(X), axis=0),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weighs", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_data_keep_their_seeds(name, dtype, weighs, kind, force, monkeypatch):
+    X = HOSTILE[name](mixture(1100, 14)).astype(dtype)
+    weights = np.random.default_rng(2).uniform(0, 3, size=1100) if weighs else None
+    expected = without(monkeypatch, X, 40, weights=weights)
+    seen = force(kind)
+    with unchanged(X):
+        assert trace(X, 40, weights=weights) == expected
+    assert seen[kind] == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("d", [1, 2])
+def test_rows_nearer_by_less_than_float32_can_tell(d, kind, force, monkeypatch):
+    # Rounding moves the rows by up to 6e-4, a good part of what seeds are apart.
+    generator = np.random.default_rng(4)
+    X = generator.normal(size=(3000, d)) * 0.05
+    X += np.where(np.arange(3000) % 2, 1e4, -1e4)[:, None]
+    seeds, rows = np.split(generator.permutation(3000).astype(np.int64), [100])
+
+    def all_gains():
+        potential = Potential(Problem(X, n_threads=1), 100)
+        potential.start(seeds[0])
+        for seed in seeds[1:]:
+            potential.propose(np.array([seed, 0]))
+            potential.accept(0)
+        return [potential._propose(rows[i : i + 29], exactly=True) for i in range(0, 2900, 29)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastkm._potential.uses_cells", lambda problem, n_seeds: False)
+        patch.setattr(_seed_pruning, "uses_sketches", lambda problem, n_seeds: False)
+        expected = all_gains()
+    force(kind)
+    assert np.array_equal(all_gains(), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("n", "d", "n_seeds"),
+    [(1, 1, 1), (2, 1, 2), (63, 1, 9), (64, 2, 9), (65, 3, 9), (255, 4, 20), (1025, 5, 20)]
+    + [(300, d, 12) for d in range(6, 21)]
+    + [(2049, 33, 20), (700, 100, 20)],
+)
+def test_every_size_on_every_instruction_set(isa, n, d, n_seeds, kind, force, monkeypatch):
+    X = mixture(n, d, seed=n).astype(np.float32)
+    expected = without(monkeypatch, X, n_seeds, isa=isa)
+    force(kind)
+    assert trace(X, n_seeds, isa=isa) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype(isa, dtype, kind, force, monkeypatch):
+    X = np.abs(mixture(400, 9)).astype(dtype)
+    expected = without(monkeypatch, X, 15, isa=isa)
+    force(kind)
+    assert trace(X, 15, isa=isa) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", ["F", "strided", "reversed"])
+def test_every_layout(order, kind, force, monkeypatch):
+    X = mixture(700, 11)
+    layout = {
+        "F": np.asfortranarray(X),
+        "strided": np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3],
+        "reversed": np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
+    }[order]
+    expected = without(monkeypatch, X, 20)
+    force(kind)
+    assert trace(layout, 20) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_threads", [2, 3, 7])
+def test_every_number_of_threads(n_threads, kind, force, monkeypatch):
+    X = mixture(40_000, 20).astype(np.float32)
+    expected = without(monkeypatch, X, 12)
+    force(kind)
+    assert trace(X, 12, n_threads=n_threads) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_candidates", [1, 6, 7, 31, 32, 33, 70])
+def test_every_number_of_candidates(n_candidates, kind, force, monkeypatch):
+    X = mixture(900, 8).astype(np.float32)
+    expected = without(monkeypatch, X, 8, n_candidates=n_candidates)
+    force(kind)
+    assert trace(X, 8, n_candidates=n_candidates) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_as_far_as_can_be_without_gain_are_told_apart(kind, force, monkeypatch):
+    # Mirror images: half the rows are nearer to the second seed by a rounding or by nothing.
+    generator = np.random.default_rng(3)
+    X = generator.normal(size=(1500, 10))
+    X[:, 0] = np.where(np.arange(1500) % 3, generator.normal(size=1500) * 1e-9, 0)
+    X[0], X[1] = 1, 1
+    X[1, 0] = -1
+    force(kind)
+    potential = Potential(Problem(X, n_threads=1), 2)
+    potential.start(0)
+    potential.propose(np.array([1, 5]))
+    potential.accept(0)
+    distances = [sums_of_sixteen(X, X[[seed]], np.zeros(1500, int)) for seed in (0, 1)]
+    assert np.array_equal(potential._closest, np.minimum(*distances))
+
+
+def test_most_cells_are_not_looked_into():
+    X = mixture(50_000, 3, n_clusters=200, seed=1).astype(np.float32)
+    problem = Problem(X, n_threads=1)
+    potential = Potential(problem, 300)
+    rows = np.random.default_rng(0).choice(50_000, size=(300, 2))
+    potential.start(0)
+    for step in rows:
+        potential.propose(step)
+        potential.accept(0)
+    n_cells = -(-len(X) // _core.CELL_ROWS)
+    assert problem.cells is not None
+    assert potential._cell_seeder.n_live < 0.3 * n_cells
+
+
+def test_most_rows_are_not_read_again():
+    latent = mixture(6000, 6, n_clusters=40)
+    mixing = np.random.default_rng(1).normal(size=(6, 900))
+    X = (latent @ mixing).astype(np.float32)
+    problem = Problem(X, n_threads=1)
+    potential = Potential(problem, 60)
+    generator = np.random.default_rng(0)
+    potential.start(0)
+    for _ in range(59):
+        rows = potential.draw(generator.uniform(size=5) * potential.total)
+        potential.propose(rows)
+        potential.accept(0)
+    assert problem.sketches is not None
+    n_read = potential._seeder(5).propose_sketched(problem.sketches, rows, problem.rows(rows))
+    assert n_read < 2000
+
+
+def test_useless_sketches_are_tried_less_and_less(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(5000, 900)).astype(np.float32)
+    potential = Potential(Problem(X, n_threads=2), 100)
+    tries = []
+    judge = potential._sketching.judge
+
+    def record(n_accepted, n_read):
+        tries.append(n_accepted)
+        judge(n_accepted, n_read)
+
+    monkeypatch.setattr(potential._sketching, "judge", record)
+    potential.start(0)
+    for row in range(1, 60):
+        potential.propose(np.array([row, row + 100]))
+        potential.accept(0)
+    assert tries == [12, 24, 48]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_further_runs_use_what_the_first_one_made(kind, force):
+    seen = force(kind)
+    problem = Problem(mixture(2000, 12), n_threads=1)
+    rows = [pick_plusplus_rows(problem, 10, np.random.RandomState(3)) for _ in range(3)]
+    assert seen[kind] == 1
+    assert np.array_equal(rows[0], rows[1])
+    assert np.array_equal(rows[0], rows[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_kept_after_the_last_seeding(kind, force, monkeypatch):
+    seen = force(kind)
+    kept = []
+
+    class Watched(Problem):
+        def end_seeding(self):
+            super().end_seeding()
+            kept.append((self.sketches, self.cells))
+
+    monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
+    KMeans(10, n_init=3, random_state=0).fit(mixture(2000, 12))
+    assert seen[kind] == 1
+    assert kept == [(None, None)]
+
+
+def test_every_row_is_in_one_cell(rng):
+    X = mixture(3000, 4)
+    problem = Problem(X, n_threads=2)
+    features, thresholds = _seed_pruning._median_splits(problem)
+    leaves = np.empty(3000, np.uint16)
+    _core.sort_rows(problem.points, features, thresholds, leaves, 0, 3000, 2, problem.isa)
+    nodes = np.ones(3000, int)
+    while nodes[0] < len(features):
+        below = X[np.arange(3000), features[nodes]] < thresholds[nodes]
+        nodes = 2 * nodes + ~below
+    assert np.array_equal(leaves, nodes - len(features))
+    assert np.bincount(leaves).max() < 4 * 3000 / len(features)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda p: _core.Cells(p.points, p.frame, np.zeros(3, np.int32), 1, p.isa),
+        lambda p: _core.Cells(p.points, p.frame, np.full(p.n, p.n, np.int32), 1, p.isa),
+        lambda p: _core.Sketches(p.points, p.frame, np.ones((2, 1), "f4"), 1, p.isa),
+        lambda p: _core.sort_rows(
+            p.points, np.full(2, p.d, "i4"), np.zeros(2), np.zeros(p.n, "u2"), 0, p.n, 1, p.isa
+        ),
+        lambda p: _core.sort_rows(
+            p.points, np.zeros(3, "i4"), np.zeros(3), np.zeros(p.n, "u2"), 0, p.n, 1, p.isa
+        ),
+    ],
+)
+def test_what_does_not_fit_the_points_raises(wrong, rng):
+    with pytest.raises(ValueError, match="must"):
+        wrong(Problem(rng.normal(size=(100, 5)), n_threads=1))
