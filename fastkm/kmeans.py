@@ -213,6 +213,7 @@ class KMeans(CentroidEstimator):
         best = run_restarts(
             problem,
             make_seed(init, points, problem, self.n_clusters, random_state),
+            self.n_clusters,
             n_init,
             max_iter=self.max_iter,
             tol=self.tol * float(np.mean(problem.variance)),
