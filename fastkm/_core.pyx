@@ -279,8 +279,15 @@ cdef list _tables():
     return names
 
 
+# Where each instruction set that has been asked for stands. A virtual machine takes microseconds to say again that it
+# has one.
+cdef dict _INDEX_OF = {}
+
+
 cdef const fastkm_kernels* _kernels(str isa) except NULL:
     cdef int index = 0
+    if isa in _INDEX_OF:
+        return fastkm_built(_INDEX_OF[isa])
     while fastkm_built(index) != NULL:
         if fastkm_built(index).isa.decode() == isa:
             if not fastkm_is_supported(fastkm_built(index)):
@@ -288,6 +295,7 @@ cdef const fastkm_kernels* _kernels(str isa) except NULL:
                     f"The instruction set {isa!r} is built but this machine does not run it; "
                     f"choose one of {', '.join(supported_isas())}."
                 )
+            _INDEX_OF[isa] = index
             return fastkm_built(index)
         index += 1
     raise ValueError(f"isa must be one of {', '.join(BUILT_ISAS)}; got {isa!r}.")
