@@ -11,9 +11,11 @@
     machine     CPU, system, versions, commit: what a number means nothing without
     kernels     a program of its own: the kernels' GFLOP/s against the FMA peak
     minibatch   a program of its own: MiniBatchKMeans at its defaults beside scikit-learn's
+    defaults    a program of its own: KMeans at its defaults beside scikit-learn's and others
+    growth      a program of its own: what a unit of work costs as n, d and k grow
 
-Imports run downwards. Only a worker's process, ``kernels`` and the processes that ``minibatch``
-starts import the packages under test.
+Imports run downwards. Only a worker's process, ``kernels``, ``growth`` and the processes that
+``minibatch`` and ``defaults`` start import the packages under test.
 """
 
 import sys

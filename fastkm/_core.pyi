@@ -1,5 +1,6 @@
 """Types of the compiled core."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,16 @@ def has_openmp() -> bool: ...
 def openmp_runtime() -> str | None: ...
 def openmp_max_threads() -> int: ...
 def compiler() -> str: ...
+def find_origin(points: Points, step: int, origin: _Float64, isa: str) -> None: ...
+def join_moments(
+    moments: _Float64,
+    n: int,
+    origin: _Float64,
+    n_bits: int,
+    columns: _Float64,
+    shift_f32: _Float32,
+    isa: str,
+) -> tuple[bool, float, float]: ...
 def describe(
     points: Points,
     origin: _Float64,
@@ -45,6 +56,8 @@ class Centroids:
     k: int
     d: int
     def __init__(self, k: int, d: int) -> None: ...
+
+def sq_shift(centroids: _Float64, moved: _Float64, isa: str) -> float: ...
 
 class Sums:
     def __init__(self, k: int, scale: _Float64, low_scale: float, n_threads: int) -> None: ...
@@ -158,6 +171,49 @@ class Sketches:
         self, points: Points, frame: Frame, basis: _Float32, n_threads: int, isa: str
     ) -> None: ...
     def fill(self, start: int, stop: int) -> None: ...
+
+class SoloRun:
+    n_iter: int
+    is_over: bool
+    is_strict: bool
+    is_to_repair: bool
+    labels: _Int32
+    centroids: _Float64
+    labelled_by: _Float64
+    def __init__(
+        self,
+        points: Points,
+        frame: Frame,
+        panels: Panels,
+        sum_scale: _Float64,
+        low_scale: float,
+        positions: tuple[_Float64, _Float64],
+        labels: tuple[_Int32, _Int32],
+        sq_dists: _Float64,
+        tol: float,
+        isa: str,
+    ) -> None: ...
+    def counts(self, out: npt.NDArray[np.int64]) -> None: ...
+
+class SoloRuns:
+    def __init__(self, runs: Sequence[SoloRun], n_threads: int) -> None: ...
+    def advance(self, n_iter: int) -> None: ...
+    def finish(self, is_single: bool) -> None: ...
+
+class SoloSeeding:
+    def __init__(
+        self,
+        points: Points,
+        frame: Frame,
+        panels: Panels,
+        uniforms: _Float64,
+        rows: npt.NDArray[np.int64],
+        isa: str,
+    ) -> None: ...
+
+class SoloSeedings:
+    def __init__(self, seedings: Sequence[SoloSeeding], n_threads: int) -> None: ...
+    def advance(self, n_seeds: int) -> None: ...
 
 class Seeder:
     def __init__(

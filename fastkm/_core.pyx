@@ -126,7 +126,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fastkm_cell_plan:
         int32_t n_halvings
 
-    ctypedef struct fastkm_columns:
+    ctypedef struct fastkm_transposed:
         int64_t k, stride
         float* columns
         float* sq_norms
@@ -139,10 +139,10 @@ cdef extern from "kernels.h" nogil:
         const int64_t* begins
         const int64_t* groups
         float* boxes
-        fastkm_columns table
+        fastkm_transposed table
 
     ctypedef struct fastkm_cell_scratch:
-        fastkm_columns table
+        fastkm_transposed table
         float* box
         float* products
         float* tiles
@@ -164,6 +164,16 @@ cdef extern from "kernels.h" nogil:
         double* sum_sq
         double* min
         double* max
+
+    ctypedef struct fastkm_columns:
+        double* mean
+        double* variance
+        double* shift
+        float* shift_f32
+        double* sum_scale
+
+    ctypedef struct fastkm_extent:
+        double reach, largest
 
     ctypedef struct fastkm_sparse:
         const void* values
@@ -239,6 +249,8 @@ cdef extern from "kernels.h" nogil:
         float (*pack)(const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t) noexcept nogil
         int64_t (*assign)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
+        int64_t (*assign_kept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                               const fastkm_panels*, int64_t, int64_t, fastkm_scratch*, int32_t*) noexcept nogil
         int64_t (*orthonormalise)(double*, int64_t, int64_t) noexcept nogil
         double (*skewness)(const double*, int64_t, int64_t) noexcept nogil
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
@@ -255,6 +267,7 @@ cdef extern from "kernels.h" nogil:
                                     const double*, fastkm_scratch*, const fastkm_weighted_sums*) noexcept nogil
         void (*own_sq_dists)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                              int64_t, int64_t, const int32_t*, fastkm_scratch*, double*) noexcept nogil
+        double (*sq_dist)(const double*, const double*, int64_t, double) noexcept nogil
         void (*distances)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, int64_t,
                           int64_t, fastkm_scratch*, bint, void*) noexcept nogil
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -282,13 +295,14 @@ cdef extern from "kernels.h" nogil:
                              const fastkm_cell_state*, double*) noexcept nogil
         void (*fill_panels)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t,
                             const fastkm_panels*) noexcept nogil
+        void (*load)(const fastkm_points*, const int64_t*, int64_t, double*) noexcept nogil
         void (*describe)(const fastkm_points*, int64_t, int64_t, fastkm_scratch*,
                          const fastkm_moments*) noexcept nogil
         void (*plan_cells)(const fastkm_points*, const int32_t*, int64_t, fastkm_scratch*, double*, double*,
                            fastkm_cell_plan*) noexcept nogil
         void (*find_parts)(const fastkm_points*, const fastkm_cell_plan*, const double*, const int32_t*, int64_t,
                            int64_t, fastkm_scratch*, uint16_t*) noexcept nogil
-        void (*bound_columns)(const fastkm_columns*, int64_t) noexcept nogil
+        void (*bound_columns)(const fastkm_transposed*, int64_t) noexcept nogil
         void (*enclose)(const fastkm_points*, const fastkm_frame*, const fastkm_cells*, int64_t, int64_t,
                         fastkm_scratch*) noexcept nogil
         void (*assign_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -296,6 +310,9 @@ cdef extern from "kernels.h" nogil:
                              fastkm_cell_work*, const int32_t*, int32_t*, const fastkm_sums*) noexcept nogil
         int64_t (*accumulate_listed)(const fastkm_points*, const int32_t*, int64_t, const int32_t*, const int32_t*,
                                      fastkm_scratch*, const fastkm_sums*) noexcept nogil
+        void (*find_origin)(const fastkm_points*, int64_t, fastkm_scratch*, double*) noexcept nogil
+        int32_t (*join_moments)(const double*, int64_t, int64_t, int64_t, const double*, int32_t,
+                                const fastkm_columns*, fastkm_extent*) noexcept nogil
         fastkm_sparse_kernels sparse
         void (*gather)(const fastkm_points*, const int64_t*, int64_t, char*) noexcept nogil
         void (*learn)(const fastkm_points*, const fastkm_lesson*, int64_t, int64_t, fastkm_scratch*) noexcept nogil
@@ -352,8 +369,15 @@ cdef list _tables():
     return names
 
 
+# Where each instruction set that has been asked for stands. A virtual machine takes microseconds to say again that it
+# has one.
+cdef dict _INDEX_OF = {}
+
+
 cdef const fastkm_kernels* _kernels(str isa) except NULL:
     cdef int index = 0
+    if isa in _INDEX_OF:
+        return fastkm_built(_INDEX_OF[isa])
     while fastkm_built(index) != NULL:
         if fastkm_built(index).isa.decode() == isa:
             if not fastkm_is_supported(fastkm_built(index)):
@@ -361,6 +385,7 @@ cdef const fastkm_kernels* _kernels(str isa) except NULL:
                     f"The instruction set {isa!r} is built but this machine does not run it; "
                     f"choose one of {', '.join(supported_isas())}."
                 )
+            _INDEX_OF[isa] = index
             return fastkm_built(index)
         index += 1
     raise ValueError(f"isa must be one of {', '.join(BUILT_ISAS)}; got {isa!r}.")
@@ -584,6 +609,36 @@ cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) exc
     return 0
 
 
+def find_origin(Points points not None, int64_t step, double[::1] origin, str isa):
+    """Write the mean of every step-th row into origin (d,); 0 where it is not finite."""
+    cdef _Crew crew = _Crew(points, 1, 1, isa)
+    if origin.shape[0] != points.d or step < 1:
+        raise ValueError(f"origin must have shape {(points.d,)} and step be positive; got step {step}.")
+    crew.kernels.find_origin(&points.points, step, crew.scratches, &origin[0])
+
+
+def join_moments(const double[:, :, ::1] moments, int64_t n, const double[::1] origin, int n_bits,
+                 double[:, ::1] columns, float[::1] shift_f32, str isa):
+    """Write the columns' mean, variance, shift and scale of sums into columns (4, d), and the shift in float32.
+
+    Returns whether all sums are finite, the farthest that a value is from its column's mean, and the largest magnitude.
+    """
+    cdef int64_t d = origin.shape[0]
+    cdef fastkm_columns target
+    cdef fastkm_extent extent
+    if d < 1 or moments.shape[0] < 1 or moments.shape[1] != 4 or moments.shape[2] != d or columns.shape[0] != 4 \
+            or columns.shape[1] != d or shift_f32.shape[0] != d:
+        raise ValueError(f"moments must have shape (n_segments, 4, {d}) and columns (4, {d}).")
+    target.mean = &columns[0, 0]
+    target.variance = &columns[1, 0]
+    target.shift = &columns[2, 0]
+    target.sum_scale = &columns[3, 0]
+    target.shift_f32 = &shift_f32[0]
+    is_finite = _kernels(isa).join_moments(&moments[0, 0, 0], moments.shape[0], n, d, &origin[0], n_bits, &target,
+                                           &extent)
+    return bool(is_finite), extent.reach, extent.largest
+
+
 def describe(Points points not None, const double[::1] origin, double[:, :, ::1] moments,
              int64_t start, int64_t stop, int n_threads, str isa):
     """Write the moments of segments [start, stop) of the rows into moments (n_segments, 4, d).
@@ -754,6 +809,14 @@ cdef class Sums:
             raise ValueError(f"out must have shape {(self.k,)}.")
         for j in range(self.k):
             out[j] = self.sums.counts[j]
+
+
+def sq_shift(const double[:, ::1] centroids, const double[:, ::1] moved, str isa):
+    """Return the sum of the squared differences of two arrays (k, d)."""
+    cdef int64_t k = centroids.shape[0], d = centroids.shape[1]
+    if k < 1 or d < 1 or moved.shape[0] != k or moved.shape[1] != d:
+        raise ValueError(f"moved must have shape {(k, d)}; got {(moved.shape[0], moved.shape[1])}.")
+    return _kernels(isa).sq_dist(&centroids[0, 0], &moved[0, 0], k * d, 1)
 
 
 cdef struct _Round:
@@ -1100,10 +1163,12 @@ cdef class Engine:
                                     &self.crew.scratches[t], is_single, out + start * self.k * itemsize)
 
 
-# ---- mini-batches, k-means++, CSR rows ---------------------------------------------------------
+# ---- mini-batches, k-means++, runs of small problems, CSR rows ---------------------------------
 
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
 include "_core_cells.pxi"
+include "_core_solo.pxi"
+include "_core_solo_seeding.pxi"
 include "_core_sparse.pxi"
 include "_core_sparse_batch.pxi"

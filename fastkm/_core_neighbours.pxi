@@ -73,7 +73,7 @@ cdef class Neighbours:
             self.own[t].box = memory + (4 + d) * stride
         return 0
 
-    cdef void set_columns(self, fastkm_columns* table, float* memory, int64_t stride) noexcept:
+    cdef void set_columns(self, fastkm_transposed* table, float* memory, int64_t stride) noexcept:
         table.stride = stride
         table.columns = memory
         table.sq_norms = memory + self.d * stride
@@ -247,7 +247,7 @@ cdef class Neighbours:
 
     cdef int follow(self, const fastkm_centroids* centroids) except -1:
         """Take the centroids, packed, as columns."""
-        cdef fastkm_columns* table = &self.cells.table
+        cdef fastkm_transposed* table = &self.cells.table
         cdef int64_t j, f, group, size
         with nogil:
             for j in range(self.k):

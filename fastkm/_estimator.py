@@ -38,6 +38,20 @@ _VERSION, _SKLEARN_VERSION = "_fastkm_version", "_sklearn_version"
 STACKLEVEL_OF_USER = 4
 
 
+# Parameters that scikit-learn has found valid: checking them again takes as long as a small fit.
+_VALID_PARAMETERS: set[tuple[Any, ...]] = set()
+_MOST_VALID_PARAMETERS = 1024
+_NOT_PLAIN = "not plain"
+
+
+def _plain(value: Any) -> Any:
+    """Return what decides whether a parameter is valid; _NOT_PLAIN where only a check can tell."""
+    kind = type(value)
+    if kind in (bool, int, float, str, type(None)):
+        return kind, value
+    return kind if kind is np.ndarray and value.ndim == 2 else _NOT_PLAIN
+
+
 class CentroidEstimator(
     CallbackSupport,  # type: ignore[misc]
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
@@ -235,6 +249,16 @@ class CentroidEstimator(
                 stacklevel=2,
             )
         super().__setstate__(state)
+
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does, but plain values that were valid only once."""
+        key = (type(self), *(_plain(vars(self).get(p)) for p in self._parameter_constraints))
+        if key in _VALID_PARAMETERS and _NOT_PLAIN not in key:
+            return
+        super()._validate_params()
+        if len(_VALID_PARAMETERS) >= _MOST_VALID_PARAMETERS:
+            _VALID_PARAMETERS.clear()
+        _VALID_PARAMETERS.add(key)
 
     def _tasks(
         self, data: tuple[Any, Any, Any], n_runs: int, n_rounds: int, name: str

@@ -93,8 +93,7 @@ def run(
         update.means(engine, centroids, labels, moved)
         if verbose:
             print(f"Iteration {n_iter - 1}, inertia {_inertia(problem, engine, labels)}.")
-        with np.errstate(over="ignore"):
-            shift = float(np.sum((moved - centroids) ** 2))
+        shift = _core.sq_shift(centroids, moved, problem.isa)
         is_stopped = control.end_round(n_iter, n_changed, shift, moved, labels, update.weights)
         centroids, moved = moved, centroids
         if n_changed == 0:
@@ -193,7 +192,7 @@ class _ExactUpdate:
         """Write the centroids' new position into moved."""
         engine.means(self.sums, moved)
         self.sums.counts(self.weights)
-        _fill_empty(self.problem, engine, labels, self.weights, moved)
+        fill_empty(self.problem, engine, labels, self.weights, moved)
 
 
 class _WeightedUpdate:
@@ -235,10 +234,10 @@ class _WeightedUpdate:
             )
         has_weight = self.weights > 0
         moved[has_weight] = problem.shift + self.sums[has_weight] / self.weights[has_weight, None]
-        _fill_empty(problem, engine, labels, self.weights, moved)
+        fill_empty(problem, engine, labels, self.weights, moved)
 
 
-def _fill_empty(
+def fill_empty(
     problem: Problem,
     engine: _core.Engine,
     labels: LabelArray,

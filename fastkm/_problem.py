@@ -28,6 +28,8 @@ MODERATE_EXPONENT = 32
 # costs what some ten passes save.
 _MOST_KEPT_VALUES = 2**22
 _LEAST_SEEDS_TO_KEEP_FOR = 16
+# Kept points of at most 1 MiB stay in half of a core's second-level cache.
+_MOST_SMALL_VALUES = 2**18
 
 
 class Slices:
@@ -169,39 +171,33 @@ class Problem:
         return np.ascontiguousarray(self.X[np.asarray(indices)], dtype=np.float64)
 
     def _describe(self) -> None:
-        """Find the columns' moments, and whether all values are finite."""
+        """Find the columns' moments, whether all values are finite, and the coordinates."""
         n, d = self.n, self.d
         # Near the data, so that the sums of squares do not cancel.
-        with np.errstate(over="ignore", invalid="ignore"):
-            origin = self._sample_mean(range(0, n, -(-n // SAMPLE_ROWS)))
-        origin[~np.isfinite(origin)] = 0.0
+        origin = self._origin(-(-n // SAMPLE_ROWS))
         n_segments = max(1, min(MAX_SEGMENTS, -(-n // SEGMENT_ROWS), SEGMENT_VALUES // d))
         moments = np.empty((n_segments, 4, d))
         self._describe_segments(origin, moments)
-        # A sum of finite values may overflow; only then do the values themselves have to be asked.
-        is_finite = np.isfinite(moments[:, 0]).all(axis=1)
-        self.is_finite = all(
-            self._is_finite_between(n * s // n_segments, n * (s + 1) // n_segments)
-            for s in np.flatnonzero(~is_finite)
+        # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
+        n_bits = min(50, 62 - math.ceil(math.log2(max(n, 2))))
+        self.low_scale = math.ldexp(1.0, n_bits)
+        columns, shift_f32 = np.empty((4, d)), np.empty(d, dtype=np.float32)
+        self.is_finite, reach, largest = _core.join_moments(
+            moments, n, origin, n_bits, columns, shift_f32, self.isa
         )
-        if not self.is_finite:
-            return
-        low, high = moments[:, 2].min(axis=0), moments[:, 3].max(axis=0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            offset = moments[:, 0].sum(axis=0) / n
-            self.variance = moments[:, 1].sum(axis=0) / n - offset**2
-            mean = origin + offset
-            self.mean = np.clip(mean, low, high)
-            overflowed = ~np.isfinite(mean)
-            self.mean[overflowed] = (low / 2 + high / 2)[overflowed]
-        # Rounding may leave a trace of variance in a constant column, or less than none.
-        self.variance[low == high] = 0.0
-        self.variance = np.maximum(self.variance, 0.0)
-        self.mean[low == high] = low[low == high]
-        self._choose_coordinates(low, high)
+        # A sum of finite values may overflow; only then do the values themselves have to be asked.
+        self.is_finite = self.is_finite or all(
+            self._is_finite_between(n * s // n_segments, n * (s + 1) // n_segments)
+            for s in np.flatnonzero(~np.isfinite(moments[:, 0]).all(axis=1))
+        )
+        self.mean, self.variance, self.shift, self.sum_scale = columns
+        if self.is_finite:
+            self._choose_scales(shift_f32, reach, largest)
 
-    def _sample_mean(self, rows: range) -> FloatArray:
-        return np.asarray(np.mean(self.rows(rows), axis=0))
+    def _origin(self, step: int) -> FloatArray:
+        origin = np.empty(self.d)
+        _core.find_origin(self.points, step, origin, self.isa)
+        return origin
 
     def _describe_segments(self, origin: FloatArray, moments: FloatArray) -> None:
         n_segments = len(moments)
@@ -211,33 +207,22 @@ class Problem:
     def _is_finite_between(self, start: int, stop: int) -> bool:
         return bool(np.isfinite(self.X[start:stop]).all())
 
-    def _choose_coordinates(self, low: FloatArray, high: FloatArray) -> None:
-        """Centre and scale for float32, and set the grids on which sums are exact."""
-        # Few bits, so that centring leaves integers and other short numbers short.
-        with np.errstate(over="ignore", invalid="ignore"):
-            reach = np.maximum(high - self.mean, self.mean - low)
-            reach = np.minimum(reach, np.finfo(np.float64).max)
-            grid = np.ldexp(1.0, np.clip(_exponent(reach) - 10, -1022, 1000))
-            shift = np.rint(self.mean / grid) * grid
-            self.shift = np.where(np.isfinite(shift), shift, self.mean)
-            shift_f32 = self.shift.astype(np.float32)
+    def _choose_scales(
+        self, shift_f32: npt.NDArray[np.float32], reach: float, largest: float
+    ) -> None:
+        """Scale for float32, whose squares must neither vanish nor overflow.
+
+        A power of two changes no other bit.
+        """
         narrow = self.points.is_narrow
-        exponent, limit = int(_exponent(reach.max())), 126 if narrow else 1000
-        scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
-        # Squares must neither vanish nor overflow; a power of two changes no other bit.
+        exponent, limit = math.frexp(reach)[1], 126 if narrow else 1000
+        self.scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
         # Nor may a value that is large beside its reach.
-        largest = _exponent(np.maximum(np.abs(low), np.abs(high)))
         is_extreme = abs(exponent) > 400
-        exact_exponent = max(-limit, min(limit, -exponent, limit - int(largest.max())))
+        exact_exponent = max(-limit, min(limit, -exponent, limit - math.frexp(largest)[1]))
         self.exact_scale = math.ldexp(1.0, exact_exponent) if is_extreme else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
-        self.scale = scale
-        self.frame = _core.Frame(kernel_shift, shift_f32, scale, self.exact_scale)
-
-        # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
-        n_bits = min(50, 62 - math.ceil(math.log2(max(self.n, 2))))
-        self.sum_scale = np.ldexp(1.0, np.minimum(n_bits - largest, 1023))
-        self.low_scale = math.ldexp(1.0, n_bits)
+        self.frame = _core.Frame(kernel_shift, shift_f32, self.scale, self.exact_scale)
 
     def engine(self, k: int) -> Any:
         """Make the engine that labels the points under k centroids."""
@@ -254,10 +239,21 @@ class Problem:
         engine = batch.engine(k)
         return batch, _core.Batch(batch.points, engine, self.points, memory.view(np.uint8))
 
+    @property
+    def is_small(self) -> bool:
+        """Whether a run or a seeding is done best by one thread, on points of its core's cache."""
+        return self.n * self.d <= _MOST_SMALL_VALUES and self.uniform_weight is not None
+
+    def panels(self) -> _core.Panels:
+        """Return the points in the kernel's order, which are kept from now on."""
+        if self._panels is None:
+            self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
+        return self._panels
+
     def seeder(self, n_seeds: int, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`, for so many seeds."""
-        if self._panels is None and keeps_panels(self.points, n_seeds):
-            self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
+        if keeps_panels(self.points, n_seeds):
+            self.panels()
         seeder: Any = _core.Seeder
         return seeder(self.points, self.frame, self._panels, *arrays, self.n_threads, self.isa)
 

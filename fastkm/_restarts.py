@@ -11,11 +11,13 @@ import numpy.typing as npt
 from ._control import UNWATCHED, Control
 from ._lloyd import Run, run
 from ._problem import Problem
+from ._solo import is_solo, n_beside, run_solo
 
 
 def run_restarts(
     problem: Problem,
-    seed: Callable[[], npt.NDArray[np.float64]],
+    seed: Callable[[int], list[npt.NDArray[np.float64]]],
+    n_clusters: int,
     n_init: int,
     *,
     max_iter: int,
@@ -32,8 +34,11 @@ def run_restarts(
     problem : Problem
         The points and their weights.
     seed : callable
-        Returns the centroids, of shape (k, d), that the next run starts from. Called once before
-        each run and never ahead of it, so that the random draws come in scikit-learn's order.
+        Takes a number of runs and returns the centroids, of shape (k, d), that each starts from.
+        Runs are seeded in order, so that the random draws come in scikit-learn's; those that go
+        side by side are seeded together, and no others ahead of their time.
+    n_clusters : int
+        k.
     n_init : int
         Number of runs, at least 1.
     max_iter : int
@@ -59,10 +64,14 @@ def run_restarts(
     -----
     Costs what the runs cost, and one pass over two label arrays for each improvement.
     """
+    if not (verbose or control.is_watching) and is_solo(problem, n_clusters, n_init, algorithm):
+        return _best_of_solos(
+            problem, seed, n_init, max_iter=max_iter, tol=tol, centroid_dtype=centroid_dtype
+        )
     best: Run | None = None
     for i in range(n_init):
         control.begin_run()
-        init = seed()
+        (init,) = seed(1)
         if i == n_init - 1:
             problem.end_seeding()
         if verbose:
@@ -77,14 +86,36 @@ def run_restarts(
             algorithm=algorithm,
             control=control,
         )
-        if best is None or (
-            candidate.inertia < best.inertia
-            and not is_same_clustering(candidate.labels, best.labels, len(init))
-        ):
-            best = candidate
+        best = _better(best, candidate)
         if control.end_run(candidate.attributes):
             break
     assert best is not None, "n_init is at least 1"
+    return best
+
+
+def _best_of_solos(
+    problem: Problem,
+    seed: Callable[[int], list[npt.NDArray[np.float64]]],
+    n_init: int,
+    **options: Any,
+) -> Run:
+    best: Run | None = None
+    n_together = n_beside(problem, n_init)
+    for begin in range(0, n_init, n_together):
+        inits = seed(min(n_together, n_init - begin))
+        for candidate in run_solo(problem, inits, **options):
+            best = _better(best, candidate)
+    assert best is not None, "n_init is at least 1"
+    return best
+
+
+def _better(best: Run | None, candidate: Run) -> Run:
+    """Return the run to keep of the best so far and the next one."""
+    if best is None or (
+        candidate.inertia < best.inertia
+        and not is_same_clustering(candidate.labels, best.labels, len(candidate.centroids))
+    ):
+        return candidate
     return best
 
 

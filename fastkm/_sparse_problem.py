@@ -43,6 +43,7 @@ class SparseProblem(Problem):
     engine_class: Any = _core.SparseEngine
     batch_class: Any = _core.SparseBatch
     can_be_sketched = False
+    is_small = False  # whose points have no panels
 
     def _take(self, X: Any) -> None:
         self.X = X
@@ -63,9 +64,12 @@ class SparseProblem(Problem):
         batch._row_values = self._row_values
         return batch, _core.SparseBatch(batch.points, batch.engine(k), self.points)
 
-    def _sample_mean(self, rows: range) -> FloatArray:
-        mean = self.X[np.asarray(rows)].mean(axis=0, dtype=np.float64)
-        return np.array(mean, dtype=np.float64).ravel()
+    def _origin(self, step: int) -> FloatArray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = self.X[np.arange(0, self.n, step)].mean(axis=0, dtype=np.float64)
+        origin = np.array(mean, dtype=np.float64).ravel()
+        origin[~np.isfinite(origin)] = 0.0
+        return origin
 
     def _describe_segments(self, origin: FloatArray, moments: FloatArray) -> None:
         n_segments = len(moments)
@@ -79,8 +83,10 @@ class SparseProblem(Problem):
         begin, end = self.X.indptr[start], self.X.indptr[stop]
         return bool(np.isfinite(self.X.data[begin:end]).all())
 
-    def _choose_coordinates(self, low: FloatArray, high: FloatArray) -> None:
-        super()._choose_coordinates(low, high)
+    def _choose_scales(
+        self, shift_f32: npt.NDArray[np.float32], reach: float, largest: float
+    ) -> None:
+        super()._choose_scales(shift_f32, reach, largest)
         if self.uniform_weight is None:
             self.shift = np.zeros(self.d)  # weighted sums of entries alone
 

@@ -56,6 +56,8 @@ def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True)
         If X is not 2-D, empty, complex, not numeric, or has another number of features than the
         fit had.
     """
+    if _is_plain(X) and _fits(X, estimator, reset):
+        return X
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
     options = {"accept_sparse": "csr", "dtype": dtype, "ensure_all_finite": False}
     if estimator is None:
@@ -64,6 +66,29 @@ def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True)
         points = validate_data(estimator, X, reset=reset, **options)
     # Fields of packed records are not aligned to their type; C may not read them in place.
     return _canonical(points) if issparse(points) else np.require(points, requirements="A")
+
+
+def _is_plain(X: Any) -> bool:
+    """Tell whether scikit-learn would return X itself, which takes it as long as a small fit."""
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.size > 0
+        and _is_taken_as_it_is(X)
+        and X.flags.aligned
+    )
+
+
+def _fits(X: Any, estimator: Any, reset: bool) -> bool:
+    """Note the features of an array without names, or tell whether they are the fit's."""
+    if estimator is None:
+        return True
+    if reset:
+        estimator.n_features_in_ = X.shape[1]
+        vars(estimator).pop("feature_names_in_", None)
+        return True
+    known = vars(estimator)
+    return known.get("n_features_in_") == X.shape[1] and "feature_names_in_" not in known
 
 
 def _canonical(points: Any) -> Any:
@@ -189,6 +214,14 @@ def check_centroids(
     ValueError
         If they are not numbers, not finite or of another shape.
     """
+    if (
+        type(centroids) is np.ndarray
+        and centroids.shape == (n_clusters, n_features)
+        and centroids.dtype in _SKLEARN_DTYPES
+        and np.isfinite(centroids).all()
+    ):
+        # What scikit-learn would return, which takes it as long as two rounds of a small fit.
+        return np.array(centroids, dtype=np.float64, order="C")
     checked = check_array(centroids, dtype=np.float64, copy=True, order="C")
     if checked.shape[0] != n_clusters:
         raise ValueError(

@@ -98,6 +98,8 @@ class KMeans(CentroidEstimator):
     Labels are the argmin of the squared distances evaluated in float64, ties to the lowest index,
     whatever the dtype, the number of threads and the instruction set. Integers, float16 and
     float32 are read where they stand; a fit takes O(n) memory beside X, and O(n d k) time a round.
+    Rows that take at most 1 MiB as float32 are kept in that form too, and several runs on them go
+    side by side, a thread each.
     The bounds of "auto" take 184 bytes a row, and are not used where X has fewer than 184 features.
     Lists, data frames and unusual dtypes are converted once, as scikit-learn does.
 
@@ -213,6 +215,7 @@ class KMeans(CentroidEstimator):
         best = run_restarts(
             problem,
             make_seed(init, points, problem, self.n_clusters, random_state),
+            self.n_clusters,
             n_init,
             max_iter=self.max_iter,
             tol=self.tol * float(np.mean(problem.variance)),

@@ -389,7 +389,7 @@ class MiniBatchKMeans(CentroidEstimator):
             part = problem.part(random_state.randint(0, problem.n, self._init_size))
             if isinstance(init, str) and part.sample_weight is not None:
                 self._check_has_weight(part.sample_weight)
-        return make_seed(init, part.X, part, self.n_clusters, random_state)()
+        return make_seed(init, part.X, part, self.n_clusters, random_state)(1)[0]
 
     def _check_has_weight(self, weights: npt.NDArray[np.float64]) -> None:
         if not weights.any():

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array
 
 from ._potential import Potential
 from ._problem import Problem
+from ._solo_seeding import is_seeded_solo, seed_solo
 from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
 from ._validation import (
@@ -130,8 +131,8 @@ def make_seed(
     problem: Problem,
     n_clusters: int,
     random_state: np.random.RandomState,
-) -> Callable[[], npt.NDArray[np.float64]]:
-    """Return the function that draws the next run's first centroids.
+) -> Callable[[int], list[npt.NDArray[np.float64]]]:
+    """Return the function that draws the next runs' first centroids.
 
     Parameters
     ----------
@@ -144,22 +145,30 @@ def make_seed(
     n_clusters : int
         k, at most n.
     random_state : RandomState
-        Advanced by each call as scikit-learn's k-means advances it.
+        Advanced by each run's seeding as scikit-learn's k-means advances it.
 
     Returns
     -------
     seed : callable
-        Takes nothing, returns centroids of shape (k, d), float64.
+        Takes the number of runs, returns for each the centroids, of shape (k, d), float64.
     """
-    if isinstance(init, str):
-        pick = {"k-means++": pick_plusplus_rows, "random": pick_random_rows}[init]
-        return lambda: problem.rows(pick(problem, n_clusters, random_state))
-    if callable(init):
-        locked = read_only_view(points)
-        return lambda: check_centroids(
-            init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
-        )
-    return lambda: init
+
+    def seed(n_runs: int) -> list[npt.NDArray[np.float64]]:
+        if isinstance(init, str):
+            pick = {"k-means++": _pick_plusplus_rows_of_runs, "random": _pick_random_rows_of_runs}
+            picked = pick[init](problem, n_clusters, random_state, n_runs)
+            return [problem.rows(rows) for rows in picked]
+        if callable(init):
+            locked = read_only_view(points)
+            return [
+                check_centroids(
+                    init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
+                )
+                for _ in range(n_runs)
+            ]
+        return [init] * n_runs
+
+    return seed
 
 
 def pick_plusplus_rows(
@@ -169,8 +178,35 @@ def pick_plusplus_rows(
     n_local_trials: int | None = None,
 ) -> npt.NDArray[np.int64]:
     """Pick `n_clusters` rows by greedy k-means++; see `kmeans_plusplus`."""
+    (rows,) = _pick_plusplus_rows_of_runs(problem, n_clusters, random_state, 1, n_local_trials)
+    return rows
+
+
+def _pick_plusplus_rows_of_runs(
+    problem: Problem,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    n_runs: int,
+    n_local_trials: int | None = None,
+) -> list[npt.NDArray[np.int64]]:
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
+    if not is_seeded_solo(problem, n_local_trials):
+        return [
+            _pick_one_by_one(problem, n_clusters, random_state, n_local_trials)
+            for _ in range(n_runs)
+        ]
+    firsts, uniforms = [], []
+    probabilities = _probabilities(problem)
+    for _ in range(n_runs):
+        firsts.append(random_state.choice(problem.n, p=probabilities))
+        uniforms.append(random_state.uniform(size=(n_clusters - 1, n_local_trials)))
+    return seed_solo(problem, firsts, uniforms)
+
+
+def _pick_one_by_one(
+    problem: Problem, n_clusters: int, random_state: np.random.RandomState, n_local_trials: int
+) -> npt.NDArray[np.int64]:
     potential = Potential(problem, n_clusters)
     rows = np.empty(n_clusters, dtype=np.int64)
     rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
@@ -192,6 +228,12 @@ def pick_random_rows(
 ) -> npt.NDArray[np.int64]:
     """Pick `n_clusters` different rows, each with a chance in proportion to its weight."""
     return random_state.choice(problem.n, size=n_clusters, replace=False, p=_probabilities(problem))
+
+
+def _pick_random_rows_of_runs(
+    problem: Problem, n_clusters: int, random_state: np.random.RandomState, n_runs: int
+) -> list[npt.NDArray[np.int64]]:
+    return [pick_random_rows(problem, n_clusters, random_state) for _ in range(n_runs)]
 
 
 def _probabilities(problem: Problem) -> npt.NDArray[np.float64]:

@@ -30,7 +30,17 @@ def _load_benchmarks():
 
 
 _load_benchmarks()
-from benchmarks import figures, measure, reference, report, sparse, transform, workloads  # noqa: E402
+from benchmarks import (  # noqa: E402
+    defaults,
+    figures,
+    growth,
+    measure,
+    reference,
+    report,
+    sparse,
+    transform,
+    workloads,
+)
 from benchmarks.peers import PEERS, Peer, Result, environment  # noqa: E402
 from benchmarks.process import PeerError, Process, in_turn  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
@@ -407,3 +417,26 @@ def test_transform_benchmark_refuses_wrong_distances():
         transform.check_right(right * (1 + 1e-10), np.zeros((5, 5)), shape, "float64")
     with pytest.raises(RuntimeError, match="no time counts"):
         transform.check_right(right, np.full((5, 5), 1e-9), shape, "float64")
+
+
+def test_defaults_benchmark_measures_what_it_is_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(defaults.CASES, "digits", defaults.Case(defaults.DIGITS, 10, 1e9, turns=1))
+    record = tmp_path / "defaults.json"
+    arguments = ["--only", "digits", "--threads", "1", "--json", str(record)]
+    assert defaults.main(arguments) == 0
+    assert defaults.main([*arguments, "--check"]) == 1  # not 1e9 times as fast
+    row = json.loads(record.read_text())["rows"]["digits"]
+    assert set(row["speeds"]) <= set(defaults.ALL)
+    assert row["rounds"]["fastkm"] == row["rounds"]["scikit-learn"]
+    assert row["speed"] == min(row["speeds"].values()) > 0
+    assert "missed: digits" in capsys.readouterr().out
+
+
+def test_growth_benchmark_marks_jumps_and_draws(tmp_path, capsys, monkeypatch):
+    assert growth.jumps([1.0, 2.0, 4.1, 2.05, 1.0]) == [False, False, True, False, True]
+    monkeypatch.setattr(growth, "MIDDLE", {"n": 64, "d": 3, "k": 2})
+    monkeypatch.setattr(growth, "SIZES", {"n": [64, 128], "d": [1, 2], "k": [1, 2]})
+    drawing = tmp_path / "growth.png"
+    assert growth.main(["--threads", "1", "--plot", str(drawing)]) == 0
+    assert drawing.read_bytes()[1:4] == b"PNG"
+    assert capsys.readouterr().out.count("ns a unit") == 3

@@ -125,6 +125,19 @@ def test_pandas_in_and_out(blobs):
     assert np.array_equal(kmeans.cluster_centers_, expected.cluster_centers_)
 
 
+def test_arrays_leave_and_miss_feature_names_as_in_scikit_learn(blobs):
+    frame = pd.DataFrame(blobs, columns=list("abcde"))
+    for kmeans in (KMeans(3, n_init=1), sklearn.cluster.KMeans(3, n_init=1)):
+        kmeans.fit(frame)
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            kmeans.predict(blobs)
+        kmeans.fit(blobs[:, :4])
+        assert not hasattr(kmeans, "feature_names_in_")
+        assert kmeans.n_features_in_ == 4
+        with pytest.warns(UserWarning, match="X has feature names"):
+            kmeans.predict(frame.iloc[:, :4])
+
+
 def test_wrong_feature_names_raise_scikit_learns_error(blobs, outcome):
     frame = pd.DataFrame(blobs, columns=list("abcde"))
     other = frame.rename(columns={"a": "z"})

@@ -65,10 +65,12 @@ def _best_of(monkeypatch, *results):
         for labels, inertia in results
     ]
     remaining = iter(runs)
+    monkeypatch.setattr(_restarts, "is_solo", lambda *args: False)
     monkeypatch.setattr(_restarts, "run", lambda *args, **kwargs: next(remaining))
     best = run_restarts(
         Problem(np.zeros((2, 1)), n_threads=1),
-        lambda: np.zeros((2, 1)),
+        lambda n_runs: [np.zeros((2, 1))] * n_runs,
+        2,
         len(runs),
         max_iter=1,
         tol=0,

@@ -34,6 +34,7 @@ def force(monkeypatch):
         for name in ("LEAST_ROWS", "LEAST_SEEDS", "FIRST_SKETCHED_SEED", "FIRST_CELL_SEED"):
             monkeypatch.setattr(_seed_pruning, name, 1)
         monkeypatch.setattr("fastkm._potential.FIRST_CELL_SEED", 1)
+        monkeypatch.setattr("fastkm.seeding.is_seeded_solo", lambda problem, n_candidates: False)
         monkeypatch.setattr(_seed_pruning, "LEAF_ROWS", 20)
         monkeypatch.setattr(_seed_pruning, "LEAST_DIRECTIONS", 1)
         monkeypatch.setattr(

@@ -90,6 +90,30 @@ def test_unfitted(method, outcome):
     assert ours == theirs
 
 
+def test_parameters_like_valid_ones_are_judged_anew():
+    KMeans(2, n_init=1).fit(GOOD)
+    for options in ({"n_clusters": 2.0}, {"copy_x": 1.0}, {"tol": "0.0001"}, {"max_iter": None}):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="must be"):
+                KMeans(**{"n_clusters": 2, "n_init": 1, **options}).fit(GOOD)
+    given = np.array(GOOD, dtype=float)[:2]
+    KMeans(2, init=given, n_init=1).fit(GOOD)
+    for init in (given[0, 0], given[0], given[:, :, None]):
+        with pytest.raises(ValueError, match=r"init|2D|dim"):
+            KMeans(2, init=init, n_init=1).fit(GOOD)
+
+
+def test_init_is_copied_and_its_values_are_looked_at():
+    init = np.array(GOOD, dtype=float)[:2]
+    kept = init.copy()
+    KMeans(2, init=init, n_init=1).fit(GOOD)
+    assert np.array_equal(init, kept)
+    for value in (np.nan, np.inf):
+        init[0, 0] = value
+        with pytest.raises(ValueError, match="Input contains"):
+            KMeans(2, init=init, n_init=1).fit(GOOD)
+
+
 BAD_PARAMETERS = [
     {"n_clusters": 0},
     {"n_clusters": -1},

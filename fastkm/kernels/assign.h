@@ -200,20 +200,43 @@ static void fold_panel(const float* panel, const fastkm_centroids* centroids, li
     restore_denormals(saved);
 }
 
-static int64_t assign(const fastkm_points* points, const fastkm_frame* frame,
-                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
-                      int recheck, fastkm_scratch* scratch, int32_t* labels) {
+/* Labels rows whose panels are kept where panels is not NULL, and loads each panel where it is. */
+static FASTKM_INLINE int64_t assign_rows(const fastkm_points* points, const fastkm_frame* frame,
+                                         const fastkm_centroids* centroids,
+                                         const fastkm_panels* panels, int64_t i_begin,
+                                         int64_t i_end, int recheck, fastkm_scratch* scratch,
+                                         int32_t* labels) {
     const rounding_bound bound = bound_for(points->d);
     int64_t n_exact = 0;
     nearest_two nearest;
-    float sq_norms[PANEL_ROWS];
+    float loaded_sq_norms[PANEL_ROWS];
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
-        fold_panel(scratch->panel, centroids, lines_of_next_panel(points, i, centroids->k),
-                   &nearest);
+        const float *panel = scratch->panel, *sq_norms = loaded_sq_norms;
+        lines_ahead ahead = {NULL, 0};
+        if (panels) {
+            panel = panels->values + i * points->d;
+            sq_norms = panels->sq_norms + i;
+        } else {
+            load_panel(points, frame, i, n_rows, scratch->panel, loaded_sq_norms);
+            ahead = lines_of_next_panel(points, i, centroids->k);
+        }
+        fold_panel(panel, centroids, ahead, &nearest);
         n_exact += settle_panel(points, frame, centroids, &bound, i, n_rows, recheck, &nearest,
                                 sq_norms, scratch, labels + (i - i_begin));
     }
     return n_exact;
+}
+
+static int64_t assign(const fastkm_points* points, const fastkm_frame* frame,
+                      const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
+                      int recheck, fastkm_scratch* scratch, int32_t* labels) {
+    return assign_rows(points, frame, centroids, NULL, i_begin, i_end, recheck, scratch, labels);
+}
+
+static int64_t assign_kept(const fastkm_points* points, const fastkm_frame* frame,
+                           const fastkm_centroids* centroids, const fastkm_panels* panels,
+                           int64_t i_begin, int64_t i_end, fastkm_scratch* scratch,
+                           int32_t* labels) {
+    return assign_rows(points, frame, centroids, panels, i_begin, i_end, 1, scratch, labels);
 }

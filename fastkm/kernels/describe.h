@@ -102,3 +102,68 @@ static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end
         moments->max[f] = max;
     }
 }
+
+/* The mean of every step-th row, near the data; 0 where it is no number. */
+static void find_origin(const fastkm_points* points, int64_t step, fastkm_scratch* scratch,
+                        double* origin) {
+    const int64_t d = points->d, n_rows = (points->n + step - 1) / step;
+    for (int64_t f = 0; f < d; f++) origin[f] = 0;
+    for (int64_t r = 0; r < n_rows; r++) {
+        load_row(points, r * step, scratch->row);
+        for (int64_t f = 0; f < d; f++) origin[f] += scratch->row[f];
+    }
+    for (int64_t f = 0; f < d; f++) {
+        origin[f] /= (double)n_rows;
+        if (!isfinite(origin[f])) origin[f] = 0;
+    }
+}
+
+/* The least e with magnitude < 2^e; 0 for 0. */
+static int exponent_of(double magnitude) {
+    int exponent;
+    frexp(magnitude, &exponent);
+    return exponent;
+}
+
+/* Columns from segments' moments. Rounding may leave a trace of variance in a constant column, or
+ * less than none. The shift has few bits, so that centring leaves integers and other short numbers
+ * short. A limb of the sums holds 2^n_bits times a column's largest magnitude. */
+static int32_t join_moments(const double* moments, int64_t n_segments, int64_t n, int64_t d,
+                            const double* origin, int32_t n_bits, const fastkm_columns* columns,
+                            fastkm_extent* extent) {
+    int32_t is_finite = 1;
+    extent->reach = extent->largest = 0;
+    for (int64_t f = 0; f < d; f++) {
+        double sum = 0, sum_sq = 0, low = INFINITY, high = -INFINITY;
+        for (int64_t s = 0; s < n_segments; s++) {
+            const double* segment = moments + s * 4 * d + f;
+            is_finite &= isfinite(segment[0]) != 0;
+            sum += segment[0];
+            sum_sq += segment[d];
+            low = FASTKM_MIN(low, segment[2 * d]);
+            high = FASTKM_MAX(high, segment[3 * d]);
+        }
+        const double offset = sum / (double)n;
+        double mean = origin[f] + offset, variance = sum_sq / (double)n - offset * offset;
+        if (!isfinite(mean)) mean = low / 2 + high / 2;
+        mean = FASTKM_MIN(FASTKM_MAX(mean, low), high);
+        if (variance < 0) variance = 0;
+        if (low == high) {
+            variance = 0;
+            mean = low;
+        }
+        const double reach = FASTKM_MIN(FASTKM_MAX(high - mean, mean - low), DBL_MAX);
+        const double largest = FASTKM_MAX(fabs(low), fabs(high));
+        const int grid_exponent = exponent_of(reach) - 10;
+        const double grid = ldexp(1, FASTKM_MAX(-1022, FASTKM_MIN(grid_exponent, 1000)));
+        const double shift = rint(mean / grid) * grid;
+        columns->mean[f] = mean;
+        columns->variance[f] = variance;
+        columns->shift[f] = isfinite(shift) ? shift : mean;
+        columns->shift_f32[f] = (float)columns->shift[f];
+        columns->sum_scale[f] = ldexp(1, FASTKM_MIN(n_bits - exponent_of(largest), 1023));
+        extent->reach = FASTKM_MAX(extent->reach, reach);
+        extent->largest = FASTKM_MAX(extent->largest, largest);
+    }
+    return is_finite;
+}

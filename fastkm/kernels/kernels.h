@@ -218,25 +218,25 @@ typedef struct {
     float* fixed;     /* (stride,) with growing: the rounding bound of their products */
     float* growing;   /* (stride,) */
     int32_t* indices; /* (stride,) which centroids they are */
-} fastkm_columns;
+} fastkm_transposed;
 
 /* Rows that lie near each other, cell by cell, and the centroids' columns. */
 typedef struct {
-    const int32_t* rows;   /* (n,) */
-    const int64_t* begins; /* (n_cells + 1,) of each cell's rows */
-    const int64_t* groups; /* (n_groups + 1,) of each group's cells */
-    float* boxes;          /* (n_cells, 2, d) middles and half widths, of the centred rows */
-    fastkm_columns table;  /* of all centroids */
+    const int32_t* rows;     /* (n,) */
+    const int64_t* begins;   /* (n_cells + 1,) of each cell's rows */
+    const int64_t* groups;   /* (n_groups + 1,) of each group's cells */
+    float* boxes;            /* (n_cells, 2, d) middles and half widths, of the centred rows */
+    fastkm_transposed table; /* of all centroids */
 } fastkm_cells;
 
 /* A thread's own memory for cells. */
 typedef struct {
-    fastkm_columns table; /* of a group's centroids */
-    float* box;           /* (2, d) */
-    float* products;      /* (stride,) */
-    float* tiles;         /* (k, d) */
-    float* sq_norms;      /* (k,) */
-    int32_t* lists[2];    /* (stride,) */
+    fastkm_transposed table; /* of a group's centroids */
+    float* box;              /* (2, d) */
+    float* products;         /* (stride,) */
+    float* tiles;            /* (k, d) */
+    float* sq_norms;         /* (k,) */
+    int32_t* lists[2];       /* (stride,) */
 } fastkm_cell_scratch;
 
 /* Work that a pass over cells could not avoid. */
@@ -263,6 +263,20 @@ typedef struct {
     double* min;
     double* max;
 } fastkm_moments;
+
+/* What is known of the columns before a fit; all arrays (d,). */
+typedef struct {
+    double* mean;
+    double* variance;  /* divided by n */
+    double* shift;     /* near the mean */
+    float* shift_f32;  /* the shift, rounded */
+    double* sum_scale; /* as in fastkm_sums */
+} fastkm_columns;
+
+/* Of all columns: the farthest that a value is from its mean, and the largest magnitude. */
+typedef struct {
+    double reach, largest;
+} fastkm_extent;
 
 /* What mini-batch k-means learns from one batch. Rows are listed by label; those of label j are
  * rows[begins[j]] to rows[begins[j + 1] - 1]. */
@@ -300,6 +314,15 @@ typedef struct {
                       int recheck,                       /* IN  */
                       fastkm_scratch* scratch,           /* OUT */
                       int32_t* labels);                  /* OUT (i_end - i_begin,) */
+
+    /* The same from panels that are kept; i_begin is the first row of a block. */
+    int64_t (*assign_kept)(const fastkm_points* points,       /* IN  */
+                           const fastkm_frame* frame,         /* IN  */
+                           const fastkm_centroids* centroids, /* IN  */
+                           const fastkm_panels* panels,       /* IN: of all points */
+                           int64_t i_begin, int64_t i_end,    /* IN  */
+                           fastkm_scratch* scratch,           /* OUT */
+                           int32_t* labels);                  /* OUT (i_end - i_begin,) */
 
     /* Make vectors orthonormal, each orthogonal to those before it. Returns how many there are:
      * those that depend on others are left out. */
@@ -369,6 +392,11 @@ typedef struct {
                          const int32_t* labels,             /* IN (n,) */
                          fastkm_scratch* scratch,           /* OUT */
                          double* sq_dists);                 /* OUT (i_end - i_begin,) */
+
+    /* Squared distance of two vectors, each difference times scale. */
+    double (*sq_dist)(const double* one,   /* IN (d,) */
+                      const double* other, /* IN (d,) */
+                      int64_t d, double scale);
 
     /* Distance of each row to every centroid, float if is_single and else double. */
     void (*distances)(const fastkm_points* points,       /* IN  */
@@ -484,11 +512,33 @@ typedef struct {
                         int64_t i_begin, int64_t i_end, /* IN  */
                         const fastkm_panels* panels);   /* OUT */
 
+    /* Rows in float64. */
+    void (*load)(const fastkm_points* points, /* IN */
+                 const int64_t* rows,         /* IN (n_rows,) */
+                 int64_t n_rows,              /* IN */
+                 double* out);                /* OUT (n_rows, d) */
+
     /* The moments of some rows. */
     void (*describe)(const fastkm_points* points,    /* IN    */
                      int64_t i_begin, int64_t i_end, /* IN    */
                      fastkm_scratch* scratch,        /* OUT   */
                      const fastkm_moments* moments); /* OUT   */
+
+    /* A point near the data: the mean of some rows. */
+    void (*find_origin)(const fastkm_points* points, /* IN  */
+                        int64_t step,                /* IN: every step-th row */
+                        fastkm_scratch* scratch,     /* OUT */
+                        double* origin);             /* OUT (d,) */
+
+    /* Columns from the moments of segments of the rows, sum, sum_sq, min and max of each. Returns
+     * whether all sums are finite. */
+    int32_t (*join_moments)(const double* moments,         /* IN (n_segments, 4, d) */
+                            int64_t n_segments,            /* IN */
+                            int64_t n, int64_t d,          /* IN */
+                            const double* origin,          /* IN (d,) */
+                            int32_t n_bits,                /* IN: of a limb of the sums */
+                            const fastkm_columns* columns, /* OUT */
+                            fastkm_extent* extent);        /* OUT */
 
     /* Copy rows, in their dtype, one behind the other. */
     void (*gather)(const fastkm_points* points, /* IN */
@@ -519,8 +569,8 @@ typedef struct {
                        uint16_t* parts);               /* OUT (n,) */
 
     /* The rounding bounds of a table whose squared norms are known. */
-    void (*bound_columns)(const fastkm_columns* table, /* OUT */
-                          int64_t d);                  /* IN  */
+    void (*bound_columns)(const fastkm_transposed* table, /* OUT */
+                          int64_t d);                     /* IN  */
 
     /* The boxes of some cells. */
     void (*enclose)(const fastkm_points* points, const fastkm_frame* frame, /* IN  */

@@ -68,6 +68,10 @@ static void load_row(const fastkm_points* points, /* IN       */
 #undef LOAD_CASE
 }
 
+static void load(const fastkm_points* points, const int64_t* rows, int64_t n_rows, double* out) {
+    for (int64_t r = 0; r < n_rows; r++) load_row(points, rows[r], out + r * points->d);
+}
+
 #define LINE_BYTES 64
 
 static int64_t item_size(int32_t dtype) {

@@ -197,7 +197,7 @@ static void enclose_boxes(const fastkm_cells* cells, int64_t d, int64_t c_begin,
 
 /* The rounding bound of a product, E(R), is fixed + growing N for points of norm N, but for a part
  * that is the same for all centroids. */
-static void bound_columns(const fastkm_columns* table, int64_t d) {
+static void bound_columns(const fastkm_transposed* table, int64_t d) {
     const rounding_bound bound = bound_for(d);
     for (int64_t j = 0; j < table->k; j++) {
         const float norm = sqrtf(table->sq_norms[j]) * bound.slack + LEAST_NORM;
@@ -208,7 +208,7 @@ static void bound_columns(const fastkm_columns* table, int64_t d) {
 
 /* Writes the centroids, of those in the table, that may be nearest to some point of the box, in
  * ascending order; returns how many. */
-static int64_t list_nearest(const float* box, const fastkm_columns* table, int64_t d,
+static int64_t list_nearest(const float* box, const fastkm_transposed* table, int64_t d,
                             const rounding_bound* bound, float* products, int32_t* list) {
     const uint32_t saved = flush_denormals();
     const float* half = box + d;
@@ -263,8 +263,8 @@ static int64_t list_nearest(const float* box, const fastkm_columns* table, int64
 }
 
 /* Copies the listed columns, and who they are. */
-static void take_columns(const fastkm_columns* table, int64_t d, const int32_t* list,
-                         int64_t n_listed, fastkm_columns* taken) {
+static void take_columns(const fastkm_transposed* table, int64_t d, const int32_t* list,
+                         int64_t n_listed, fastkm_transposed* taken) {
     taken->k = n_listed;
     for (int64_t f = 0; f < d; f++)
         for (int64_t c = 0; c < n_listed; c++)
@@ -322,7 +322,7 @@ typedef struct {
 } cell_pass;
 
 /* The listed centroids as the fused kernel reads them. */
-static fastkm_centroids pack_listed(const cell_pass* pass, const fastkm_columns* table,
+static fastkm_centroids pack_listed(const cell_pass* pass, const fastkm_transposed* table,
                                     const int32_t* list, int64_t n_listed) {
     const int64_t d = pass->points->d;
     fastkm_centroids packed = *pass->centroids;
@@ -345,8 +345,8 @@ static fastkm_centroids pack_listed(const cell_pass* pass, const fastkm_columns*
 #define IS_NEARLY_ALL(n_listed, k) ((n_listed) * 4 > (k) * 3)
 
 /* Labels a cell's rows, given those of the table's centroids that may be nearest to them. */
-static void label_cell(const cell_pass* pass, const fastkm_columns* table, int64_t c, int32_t* list,
-                       int64_t n_listed) {
+static void label_cell(const cell_pass* pass, const fastkm_transposed* table, int64_t c,
+                       int32_t* list, int64_t n_listed) {
     const int64_t begin = pass->cells->begins[c], end = pass->cells->begins[c + 1];
     const int32_t* rows = pass->cells->rows;
     fastkm_centroids packed = *pass->centroids;
@@ -402,7 +402,7 @@ static void label_group(const cell_pass* pass, int64_t g) {
     const fastkm_cells* cells = pass->cells;
     const int64_t d = pass->points->d, begin = cells->groups[g], end = cells->groups[g + 1];
     fastkm_cell_scratch* mine = pass->mine;
-    const fastkm_columns* table = &cells->table;
+    const fastkm_transposed* table = &cells->table;
     int64_t n_listed = 0;
     if (end - begin > 1) {
         enclose_boxes(cells, d, begin, end, mine->box);
