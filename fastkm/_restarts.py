@@ -103,6 +103,8 @@ def _best_of_solos(
     n_together = n_beside(problem, n_init)
     for begin in range(0, n_init, n_together):
         inits = seed(min(n_together, n_init - begin))
+        if begin + n_together >= n_init:
+            problem.end_seeding()
         for candidate in run_solo(problem, inits, **options):
             best = _better(best, candidate)
     assert best is not None, "n_init is at least 1"
