@@ -32,8 +32,9 @@ MOST_CLUSTERS = 1 << 14
 N_DIRECTIONS = (24, 42, 66, 90, 126)
 MOST_SHARE_OF_X = 0.25
 SAMPLE_ROWS = 768
-# Nor may they cost more than this share of brute force.
-MOST_FOR_SKETCHES = 0.2
+# Nor may they, and finding the directions, which may be in vain, cost more than these shares of
+# brute force.
+MOST_FOR_SKETCHES, MOST_FOR_DIRECTIONS = 0.2, 0.1
 N_ITERATIONS = 2
 # The centroids' share in the choice of directions, as a multiple of the sampled rows': what of the
 # centroids lies outside loosens the bounds most.
@@ -74,6 +75,10 @@ class Cost:
         sketched = n * (self.sketch + k * (p + 2) * self.product)
         return sketched + read * d * self.read + distances * d * self.distance
 
+    def directions(self, n_rows: int, d: int, p: int) -> float:
+        """Cost of finding p directions of so many rows, mostly on one thread."""
+        return 1e6 + N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
+
     def sketches(self, n: float, d: int, p: int) -> float:
         return n * d * (self.load + p * self.sketched)
 
@@ -105,13 +110,14 @@ class Pruning:
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
         self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS)
+        self._brute_force = self._rounds_left * COST.brute_force(n, d, k)
         # A row's sketch is a number longer than it has directions, and three more stand by.
         self._choices = [
             p
             for p in N_DIRECTIONS
             if p + 4 <= MOST_SHARE_OF_X * d
-            and COST.sketches(n, d, p)
-            <= MOST_FOR_SKETCHES * self._rounds_left * COST.brute_force(n, d, k)
+            and COST.sketches(n, d, p) <= MOST_FOR_SKETCHES * self._brute_force
+            and self._cost_of_directions(p) <= MOST_FOR_DIRECTIONS * self._brute_force
         ]
         is_promising = (
             bool(self._choices)
@@ -169,15 +175,21 @@ class Pruning:
     def _choose(self, trial: "_Trial") -> tuple[int, float]:
         """Return the cheapest number of directions, and its cost as a share of brute force's."""
         n, d, k = self._problem.n, self._problem.d, self._engine.k
-        brute_force = self._rounds_left * COST.brute_force(n, d, k)
         choices = [p for p in self._choices if p < trial.p] + [trial.p]
         shares = []
         for p in choices:
             n_read, n_distances = trial.left(p)
             a_round = COST.filtered(n, d, k, p, n * n_read, n * n_distances)
-            shares.append((self._rounds_left * a_round + COST.sketches(n, d, p)) / brute_force)
+            start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
+            shares.append((self._rounds_left * a_round + start) / self._brute_force)
         best = int(np.argmin(shares))
         return choices[best], float(shares[best])
+
+    def _cost_of_directions(self, p: int) -> float:
+        """Cost of finding directions, for which the other threads wait."""
+        problem = self._problem
+        n_rows = min(problem.n, SAMPLE_ROWS) + self._engine.k
+        return problem.n_threads * COST.directions(n_rows, problem.d, p)
 
     def _judge(self) -> None:
         n_read, n_distances, n_forced_rows = self._engine.filter_work()

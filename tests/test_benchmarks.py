@@ -316,7 +316,7 @@ def _record():
             "a64": row | {"cells": cells},
             "e10": row | {"reason": "no MNIST"},
         },
-        "memory_by_dtype": {"float32": 12.0, "uint8": 31.0},
+        "memory_by_dtype": {"float32": 12.0, "uint8": 53.0},
     }  # fmt: skip
 
 
@@ -331,7 +331,7 @@ def test_tables_show_ratios_losses_and_what_is_not_there():
     assert "- a64: faiss: faiss-cpu is not installed" in text
     assert "- e10: not measured: no MNIST" in text
     assert "| a64 pixels | 9 x 3, 2 | 0 | >= 5 | not measured | missing |" in text
-    assert "float32 12.0 MB, uint8 31.0 MB" in text
+    assert "float32 12.0 MB, uint8 53.0 MB" in text
     assert "Some CPU, 2 CPUs" in text
     assert "scikit-learn 1.9" in text
 
@@ -351,6 +351,8 @@ def test_figures_are_judged_and_what_was_not_measured_is_missed():
     assert verdicts["a64, speed over scikit-learn"].is_reached  # 7, of 6
     assert not verdicts["e10, speed over scikit-learn"].is_reached
     assert verdicts["e10, speed over scikit-learn"].found == "not measured"
+    assert not verdicts["a64, speed over the best exact peer, sklearnex"].is_reached  # 0.5, of 6
+    assert not any(subject.startswith("e10, speed over the best") for subject in verdicts)
     assert verdicts["e256 of float32, memory over start"].is_reached
     assert not verdicts["e256 of uint8, memory over start"].is_reached
     assert not verdicts["e256 of float64, memory over start"].is_reached

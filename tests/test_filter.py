@@ -36,7 +36,12 @@ def force(monkeypatch):
     def start(n_directions, measures=False):
         for name in ("LEAST_FEATURES", "LEAST_CLUSTERS", "LEAST_ROWS"):
             monkeypatch.setattr(_filter, name, 1)
-        for name in ("MOST_SHARE_OF_X", "MOST_FOR_SKETCHES", "PROMISING"):
+        for name in (
+            "MOST_SHARE_OF_X",
+            "MOST_FOR_SKETCHES",
+            "MOST_FOR_DIRECTIONS",
+            "PROMISING",
+        ):
             monkeypatch.setattr(_filter, name, np.inf)
         monkeypatch.setattr(_filter, "N_DIRECTIONS", (n_directions,))
         monkeypatch.setattr(_filter, "MOST_LISTED", -1 if measures else np.inf)
@@ -175,7 +180,9 @@ def started(X, k, algorithm="auto", n_threads=1):
     labels = np.empty(problem.n, dtype=np.int32)
     engine.set_centroids(centroids)
     engine.assign(labels, 0, problem.n)
-    pruning = _filter.Pruning(problem, engine, 100, algorithm)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_filter, "MOST_FOR_DIRECTIONS", np.inf)  # the points are few
+        pruning = _filter.Pruning(problem, engine, 100, algorithm)
     pruning.after_round(centroids, labels)
     return pruning, centroids, labels
 
@@ -184,6 +191,18 @@ def test_filter_starts_where_few_directions_hold_the_variance_and_declines_isotr
     isotropic = np.random.default_rng(3).normal(size=(2500, 256)).astype(np.float32)
     assert started(latent(2500, 256, 8).astype(np.float32), 40)[0]._is_on
     assert not started(isotropic, 40)[0]._is_on
+
+
+def test_directions_are_not_looked_for_where_they_would_cost_more_than_they_save(monkeypatch):
+    looked = []
+    directions = _filter.leading_directions
+    monkeypatch.setattr(
+        _filter, "leading_directions", lambda *args: looked.append(1) or directions(*args)
+    )
+    X = latent(40000, 256, 8).astype(np.float32)
+    for n, max_iter in [(40000, 20), (40000, 4), (2500, 20)]:
+        KMeans(32, init=X[:32], n_init=1, tol=0, max_iter=max_iter, n_threads=1).fit(X[:n])
+    assert len(looked) == 1
 
 
 def test_more_directions_are_taken_where_the_variance_is_spread():
