@@ -366,7 +366,8 @@ def test_filter_refuses_a_basis_that_does_not_fit(shape):
 def test_engine_refuses_a_filter_for_other_centroids_or_fewer_threads():
     problem = Problem(latent(100, 20, 3), n_threads=2)
     basis = np.eye(20, 3, dtype=np.float32)
-    for k, n_threads in [(4, 2), (5, 1)]:
+    one_thread_less = [(5, 1)] if _core.has_openmp() else []
+    for k, n_threads in [(4, 2), *one_thread_less]:
         filter_ = _core.Filter(problem.points, basis, k, n_threads, problem.isa)
         engine = problem.engine(5)
         engine.set_centroids(problem.rows(range(5)))
