@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._filter import leading_directions, sample_rows
+from ._filter import MOST_SHARE_OF_X, leading_directions, sample_rows
 from ._problem import Problem, keeps_panels
 
 # With fewer rows or seeds, what is made first costs more than it spares.
@@ -18,9 +18,7 @@ LEAST_SEEDS = 32
 # The first seeds are near to most rows.
 FIRST_SKETCHED_SEED = 12
 FIRST_CELL_SEED = 1
-# The sketches take at most a quarter of what X takes as float32, and 96 directions are best for
-# MNIST and for the embeddings.
-MOST_SHARE_OF_X = 0.25
+# 96 directions are best for MNIST and for the embeddings, where the sketches may take so much.
 MOST_DIRECTIONS, LEAST_DIRECTIONS = 96, 12
 # Gathering more of the rows costs what reading all of them does.
 MOST_SHARE_READ = 0.7

@@ -1,8 +1,12 @@
-"""What the tests of the compiled core share: guarded buffers, layouts of X, every ISA, bad data."""
+"""What the tests of the compiled core share: guarded buffers, layouts of X, every ISA, bad data,
+Ctrl-C."""
 
+import signal
+import time
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 from fastkm import _core
 from fastkm._problem import Problem
@@ -131,3 +135,26 @@ def with_label_column(values, labels):
         return np.column_stack([np.arange(k) * step, np.zeros((k, values.shape[1]))])
 
     return X, centroids
+
+
+needs_timer = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="needs POSIX's interval timer"
+)
+
+
+@contextmanager
+def interrupted_after(seconds):
+    """Press Ctrl-C so long after the body began; yield a list that tells when it was."""
+    raised_at = []
+
+    def interrupt(*_):
+        raised_at.append(time.perf_counter())
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield raised_at
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,14 +1,13 @@
 """Lloyd's driver against the oracle: rounds, repair of empty clusters, the end, interruption."""
 
 import re
-import signal
 import time
 
 import numpy as np
 import pytest
 import reference
 import sklearn.cluster
-from core_tools import DTYPES, ISAS, layouts, unchanged
+from core_tools import DTYPES, ISAS, interrupted_after, layouts, needs_timer, unchanged
 
 from fastkm import KMeans, _lloyd
 from fastkm._problem import Problem
@@ -196,7 +195,7 @@ def test_extreme_values_end_without_a_warning(scale):
     assert not np.isnan(result.inertia)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX's interval timer")
+@needs_timer
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("weighs", [False, True])
 def test_ctrl_c_is_heard_during_a_run(n_threads, weighs, rng):
@@ -204,21 +203,10 @@ def test_ctrl_c_is_heard_during_a_run(n_threads, weighs, rng):
     X = rng.normal(size=(60_000, 40)).astype("f4")
     weights = rng.uniform(size=len(X)) if weighs else None
     problem = Problem(X, weights, n_threads=n_threads)
-    raised_at = []
-
-    def interrupt(*_):
-        raised_at.append(time.perf_counter())
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.4)
+    with interrupted_after(0.4) as raised_at:
         with pytest.raises(KeyboardInterrupt):
             _lloyd.run(problem, X[:500].astype(np.float64), max_iter=10**6, tol=-1.0)
         heard_after = time.perf_counter() - raised_at[0]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert heard_after < 5
     # And nothing is left behind.
     small = X[:300].astype(np.float64)

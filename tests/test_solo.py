@@ -1,13 +1,12 @@
 """Runs and seedings of a thread each: the bits of those that Python takes from round to round."""
 
-import signal
 import time
 
 import numpy as np
 import pytest
 import reference
 import scipy.sparse as sp
-from core_tools import DTYPES, ISAS, unchanged
+from core_tools import DTYPES, ISAS, interrupted_after, needs_timer, unchanged
 
 from fastkm import KMeans, _core, _lloyd, _restarts, _solo, seeding
 from fastkm._problem import Problem
@@ -171,28 +170,17 @@ def test_large_weighted_and_sparse_problems_are_not_solo(rng):
     assert not sparse.is_small
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX's interval timer")
+@needs_timer
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_is_heard_between_solo_rounds(n_threads, rng):
     X = rng.normal(size=(5000, 4))
     problem = Problem(X, n_threads=n_threads)
-    raised_at = []
-
-    def interrupt(*_):
-        raised_at.append(time.perf_counter())
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with interrupted_after(0.2) as raised_at:
         with pytest.raises(KeyboardInterrupt):
             run_solo(
                 problem, [X[:900].copy()] * 200, max_iter=10**6, tol=0.0, centroid_dtype=np.float64
             )
         heard_after = time.perf_counter() - raised_at[0]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert heard_after < 2
 
 
