@@ -104,6 +104,21 @@ def test_moments_are_numpys_and_do_not_depend_on_threads(isa, n_threads, n, d, r
     assert np.array_equal(moments, alone)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("d", [1, 3, 7, 8, 9, 16, 35])
+def test_moments_do_not_depend_on_layout_or_isa(isa, dtype, d, tmp_path, rng):
+    X = (rng.normal(size=(200, d)) * 10.0 ** rng.integers(-4, 4, size=(200, d))).astype(dtype)
+    X[5, 0], X[70, -1] = -0.0, np.finfo(X.dtype).smallest_subnormal
+    origin = rng.normal(size=d)
+    for name, view in core_tools.layouts(X, tmp_path):
+        converted = np.asfortranarray(view, dtype=np.float64)  # read value by value, and copied
+        moments = np.empty((2, 3, 4, d))
+        _core.describe(_core.Points(view), origin, moments[0], 0, 3, 1, isa)
+        _core.describe(_core.Points(converted), origin, moments[1], 0, 3, 1, "portable")
+        assert moments[0].tobytes() == moments[1].tobytes(), name
+
+
 @pytest.mark.parametrize(
     ("X", "error", "words"),
     [

@@ -72,6 +72,21 @@ static void load(const fastkm_points* points, const int64_t* rows, int64_t n_row
     for (int64_t r = 0; r < n_rows; r++) load_row(points, rows[r], out + r * points->d);
 }
 
+/* Values of a dense row of float32 or float64. */
+static FASTKM_INLINE vd load_doubles(const char* row, int64_t f, const int is_single) {
+    return is_single ? vd_load_f32((const float*)row + f) : vd_load((const double*)row + f);
+}
+static FASTKM_INLINE double load_double(const char* row, int64_t f, const int is_single) {
+    float single;
+    double value;
+    if (is_single) {
+        memcpy(&single, row + f * (int64_t)sizeof single, sizeof single);
+        return single;
+    }
+    memcpy(&value, row + f * (int64_t)sizeof value, sizeof value);
+    return value;
+}
+
 #define LINE_BYTES 64
 
 static int64_t item_size(int32_t dtype) {
@@ -90,6 +105,12 @@ static int64_t item_size(int32_t dtype) {
     default:
         return 8;
     }
+}
+
+/* Whether vectors can read a row where it is. */
+static int is_dense_float(const fastkm_points* points) {
+    return (points->dtype == FASTKM_F32 || points->dtype == FASTKM_F64) &&
+           points->col_stride == item_size(points->dtype);
 }
 
 /* Asks memory for a dense row that is read soon. */

@@ -89,6 +89,9 @@ static FASTKM_INLINE vd vd_set1(double a) {
 static FASTKM_INLINE vd vd_load(const double* p) {
     return _mm256_loadu_pd(p);
 }
+static FASTKM_INLINE vd vd_load_f32(const float* p) {
+    return _mm256_cvtps_pd(_mm_loadu_ps(p));
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm256_storeu_pd(p, a);
 }

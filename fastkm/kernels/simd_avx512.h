@@ -96,6 +96,9 @@ static FASTKM_INLINE vd vd_set1(double a) {
 static FASTKM_INLINE vd vd_load(const double* p) {
     return _mm512_loadu_pd(p);
 }
+static FASTKM_INLINE vd vd_load_f32(const float* p) {
+    return _mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm512_storeu_pd(p, a);
 }

@@ -114,6 +114,12 @@ static FASTKM_INLINE vd vd_load(const double* p) {
     memcpy(&r, p, sizeof r);
     return r;
 }
+static FASTKM_INLINE vd vd_load_f32(const float* p) {
+    float singles[DOUBLE_LANES];
+    memcpy(singles, p, sizeof singles);
+    const double lanes[DOUBLE_LANES] = {singles[0], singles[1]};
+    return vd_load(lanes);
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     memcpy(p, &a, sizeof a);
 }

@@ -74,6 +74,9 @@ static FASTKM_INLINE vd vd_set1(double a) {
 static FASTKM_INLINE vd vd_load(const double* p) {
     return _mm_loadu_pd(p);
 }
+static FASTKM_INLINE vd vd_load_f32(const float* p) {
+    return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i*)p)));
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm_storeu_pd(p, a);
 }
