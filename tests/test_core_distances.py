@@ -65,6 +65,22 @@ def test_own_distances_are_right_and_have_the_bits_of_the_fixed_order(isa, n, d,
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 40])
+def test_own_distances_do_not_depend_on_layout(isa, dtype, d, tmp_path, rng):
+    X = (np.abs(rng.normal(size=(21, d))) * 20 + 3).astype(dtype)
+    X[7] = 0
+    centroids = rng.normal(size=(5, d)) * 20 + 3
+    centroids[1] = X[3]
+    labels = rng.integers(0, 5, size=21).astype(np.int32)
+    labels[3] = 1
+    for name, view in core_tools.layouts(X, tmp_path):
+        _, engine = core_tools.make_engine(view, centroids, isa)
+        sq_dists = own_sq_dists(engine, labels, 21)
+        assert np.array_equal(sq_dists, sums_of_sixteen(view, centroids, labels)), name
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("exponent", [-700, -450, -300, 300, 450, 700])
 def test_distances_of_extreme_values_come_scaled(isa, exponent, rng):
     near_one = rng.normal(size=(80, 5))

@@ -53,47 +53,81 @@ static int32_t exact_label(const fastkm_points* points, const fastkm_frame* fram
  * and so the same bits, for every vector width. */
 #define PARTIAL_SUMS 16
 
-static FASTKM_INLINE double scaled_sq_dist(const double* row, const double* centroid, int64_t d,
-                                           double scale, const int is_scaled) {
-    const int64_t d_vector = d - d % PARTIAL_SUMS;
+/* Of a dense row of float32 or float64; memory sends the bytes from `ahead` on meanwhile. */
+static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
+                                           const double* centroid, int64_t d, double scale,
+                                           const int is_scaled, const char* ahead) {
+    const int64_t d_vector = d - d % PARTIAL_SUMS, size = is_single ? 4 : 8;
     double partial[PARTIAL_SUMS];
     vd sum[PARTIAL_SUMS / DOUBLE_LANES];
     const vd scale_vd = vd_set1(scale);
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) sum[v] = vd_set1(0);
-    for (int64_t f = 0; f < d_vector; f += PARTIAL_SUMS)
+    for (int64_t f = 0; f < d_vector; f += PARTIAL_SUMS) {
+        for (int64_t byte = 0; ahead && byte < PARTIAL_SUMS * size; byte += LINE_BYTES)
+            prefetch(ahead + f * size + byte);
         for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
-            vd difference = vd_sub(vd_load(row + f + v * DOUBLE_LANES),
+            vd difference = vd_sub(load_doubles(row, f + v * DOUBLE_LANES, is_single),
                                    vd_load(centroid + f + v * DOUBLE_LANES));
             if (is_scaled) difference = vd_mul(difference, scale_vd);
             sum[v] = vd_add(sum[v], vd_mul(difference, difference));
         }
+    }
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++)
         vd_store(partial + v * DOUBLE_LANES, sum[v]);
     for (int64_t f = d_vector; f < d; f++) {
-        const double difference = (row[f] - centroid[f]) * scale;
+        const double difference = (load_double(row, f, is_single) - centroid[f]) * scale;
         partial[f - d_vector] += difference * difference;
     }
-    for (int half = PARTIAL_SUMS / 2; half > 0; half /= 2)
+    int half = PARTIAL_SUMS / 2;
+    while (half >= d) half /= 2; /* the upper half is zero */
+    for (; half > 0; half /= 2)
         for (int s = 0; s < half; s++) partial[s] += partial[s + half];
     return partial[0];
 }
 
 static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
-    return scale == 1 ? scaled_sq_dist(row, centroid, d, 1, 0)
-                      : scaled_sq_dist(row, centroid, d, scale, 1);
+    return scale == 1 ? scaled_sq_dist((const char*)row, 0, centroid, d, 1, 0, NULL)
+                      : scaled_sq_dist((const char*)row, 0, centroid, d, scale, 1, NULL);
 }
 
 /* Rows that are on their way from memory while one is measured. */
 #define ROWS_AHEAD 4
 
+/* Of rows that can be read where they are. */
+static FASTKM_INLINE void own_dense_rows(const fastkm_points* points,
+                                         const fastkm_centroids* centroids, int64_t i_begin,
+                                         int64_t i_end, const int32_t* labels, const int64_t d,
+                                         const int is_single, double* sq_dists_out) {
+    for (int64_t i = i_begin; i < i_end; i++) {
+        const int64_t i_ahead = FASTKM_MIN(i + ROWS_AHEAD, points->n - 1);
+        sq_dists_out[i - i_begin] = scaled_sq_dist(points->base + i * points->row_stride, is_single,
+                                                   centroids->raw + labels[i] * d, d, 1, 0,
+                                                   points->base + i_ahead * points->row_stride);
+    }
+}
+
 static void own_sq_dists(const fastkm_points* points, const fastkm_frame* frame,
                          const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
                          const int32_t* labels, fastkm_scratch* scratch, double* sq_dists_out) {
     const int64_t d = points->d;
-    for (int64_t i = i_begin; i < i_end; i++) {
-        prefetch_row(points, FASTKM_MIN(i + ROWS_AHEAD, points->n - 1));
-        load_row(points, i, scratch->row);
-        sq_dists_out[i - i_begin] =
-            sq_dist(scratch->row, centroids->raw + labels[i] * d, d, frame->exact_scale);
+#define OWN_SINGLES(d) own_dense_rows(points, centroids, i_begin, i_end, labels, d, 1, sq_dists_out)
+#define OWN_DOUBLES(d) own_dense_rows(points, centroids, i_begin, i_end, labels, d, 0, sq_dists_out)
+    if (!is_dense_float(points) || frame->exact_scale != 1) {
+        for (int64_t i = i_begin; i < i_end; i++) {
+            prefetch_row(points, FASTKM_MIN(i + ROWS_AHEAD, points->n - 1));
+            load_row(points, i, scratch->row);
+            sq_dists_out[i - i_begin] =
+                sq_dist(scratch->row, centroids->raw + labels[i] * d, d, frame->exact_scale);
+        }
+    } else if (points->dtype == FASTKM_F32 && d <= LOW_D) {
+        WITH_CONSTANT_D(d, OWN_SINGLES)
+    } else if (points->dtype == FASTKM_F32) {
+        OWN_SINGLES(d);
+    } else if (d <= LOW_D) {
+        WITH_CONSTANT_D(d, OWN_DOUBLES)
+    } else {
+        OWN_DOUBLES(d);
     }
+#undef OWN_SINGLES
+#undef OWN_DOUBLES
 }
