@@ -96,6 +96,22 @@ def test_rows_that_come_and_go_leave_no_trace(isa, name, k, rng):
     assert summing.move_to(anywhere[-1]) == 0
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "u1"])
+@pytest.mark.parametrize("d", [1, 2, 16, 63, 64, 65, 150])
+def test_rows_of_any_width_and_layout_come_and_go(isa, dtype, d, tmp_path, rng):
+    # Every third row has bits below what one limb holds, but for dtypes that have none.
+    X = rng.normal(size=(30, d)) * (100.0 if dtype == "u1" else 1.0)
+    X[::3] *= 2.0 ** (0 if dtype in ("u1", "f2") else -30)
+    X = np.abs(X).astype(dtype)
+    for name, view in core_tools.layouts(X, tmp_path):
+        summing = Summing(view, 4, isa)
+        for start in (0, 7, 14):
+            summing.move_to(view[start : start + 4].astype(np.float64))
+            expected = fraction_means(view, summing.labels, 4)
+            assert np.array_equal(summing.means(), expected), name
+
+
 @pytest.mark.parametrize("k", [3, 40])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_mean_does_not_depend_on_row_order(k, dtype, rng):

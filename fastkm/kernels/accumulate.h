@@ -9,60 +9,105 @@ static FASTKM_INLINE uint64_t bits_of(double value) {
     return bits;
 }
 
-/* Both products are by powers of two and so exact; the remainder is too, as a difference of
- * neighbours. Returns whether there is a low limb at all: mostly there is none for integers and
- * float32. */
-static int to_limbs(const double* FASTKM_RESTRICT row, int64_t d, const fastkm_sums* sums,
-                    uint64_t* FASTKM_RESTRICT limbs) {
-    const double* FASTKM_RESTRICT scale = sums->scale;
-    uint64_t* FASTKM_RESTRICT low = limbs + d;
-    uint64_t any = 0;
-    for (int64_t f = 0; f < d; f++) {
-        const double product = row[f] * scale[f];
+/* Features between two requests to memory: of fewer, compilers unroll the loop and use no vectors.
+ */
+#define FEATURES_SUMMED 64
+
+/* Adds features [f, f_end) of a dense row's high limbs to a label's sum, or takes them off; the
+ * product is by a power of two and so exact. Returns bits of what that leaves: none for most
+ * integers and float32. */
+static FASTKM_INLINE uint64_t add_high_features(const char* row, const int is_single, int64_t f,
+                                                int64_t f_end, const double* FASTKM_RESTRICT scale,
+                                                uint64_t* FASTKM_RESTRICT sum, const int is_added) {
+    uint64_t left = 0;
+    for (; f < f_end; f++) {
+        const double product = load_double(row, f, is_single) * scale[f];
         const double rounded = product + FASTKM_ROUNDING_OFFSET;
-        const double remainder = product - (rounded - FASTKM_ROUNDING_OFFSET);
-        limbs[f] = bits_of(rounded);
-        low[f] = bits_of(remainder * sums->low_scale + FASTKM_ROUNDING_OFFSET) -
-                 bits_of(FASTKM_ROUNDING_OFFSET);
-        any |= low[f];
+        left |= bits_of(product - (rounded - FASTKM_ROUNDING_OFFSET));
+        sum[f] = is_added ? sum[f] + bits_of(rounded) : sum[f] - bits_of(rounded);
     }
-    return any != 0;
+    return left;
 }
 
-static FASTKM_INLINE void add_limbs(const uint64_t* FASTKM_RESTRICT limbs, int64_t d,
-                                    uint64_t* FASTKM_RESTRICT sum) {
-    for (int64_t f = 0; f < d; f++) sum[f] += limbs[f];
+/* Whether there are low limbs too. Memory sends the bytes from `ahead` on meanwhile. */
+static FASTKM_INLINE int add_high_limbs(const char* row, const int is_single, int64_t d,
+                                        const char* ahead, const fastkm_sums* sums, int64_t j,
+                                        const int is_added) {
+    const int64_t bytes = FEATURES_SUMMED * (is_single ? 4 : 8);
+    uint64_t* sum = sums->sums + j * d;
+    uint64_t left = 0;
+    int64_t f = 0;
+    for (; f + FEATURES_SUMMED <= d; f += FEATURES_SUMMED, ahead += bytes) {
+        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(ahead + byte);
+        left |=
+            add_high_features(row, is_single, f, f + FEATURES_SUMMED, sums->scale, sum, is_added);
+    }
+    left |= add_high_features(row, is_single, f, d, sums->scale, sum, is_added);
+    return left != 0;
 }
 
-static FASTKM_INLINE void remove_limbs(const uint64_t* FASTKM_RESTRICT limbs, int64_t d,
-                                       uint64_t* FASTKM_RESTRICT sum) {
-    for (int64_t f = 0; f < d; f++) sum[f] -= limbs[f];
+/* The remainder is exact, as a difference of neighbours. */
+static FASTKM_INLINE void add_low_limbs(const char* row, const int is_single, int64_t d,
+                                        const fastkm_sums* sums, int64_t j, const int is_added) {
+    const double* FASTKM_RESTRICT scale = sums->scale;
+    const double low_scale = sums->low_scale;
+    uint64_t* FASTKM_RESTRICT sum = sums->low_sums + j * d;
+    for (int64_t f = 0; f < d; f++) {
+        const double product = load_double(row, f, is_single) * scale[f];
+        const double remainder =
+            product - ((product + FASTKM_ROUNDING_OFFSET) - FASTKM_ROUNDING_OFFSET);
+        const uint64_t low = bits_of(remainder * low_scale + FASTKM_ROUNDING_OFFSET) -
+                             bits_of(FASTKM_ROUNDING_OFFSET);
+        sum[f] = is_added ? sum[f] + low : sum[f] - low;
+    }
+}
+
+static FASTKM_INLINE void add_limbs(const char* row, const int is_single, int64_t d,
+                                    const char* ahead, const fastkm_sums* sums, int64_t j,
+                                    const int is_added) {
+    if (add_high_limbs(row, is_single, d, ahead, sums, j, is_added))
+        add_low_limbs(row, is_single, d, sums, j, is_added);
+    sums->counts[j] += is_added ? 1 : -1;
+}
+
+static FASTKM_INLINE int is_owned(const fastkm_sums* sums, int32_t j) {
+    return j >= sums->j_begin && j < sums->j_end;
+}
+
+/* The next row from i on that enters or leaves one of the sums; counts those that change labels. */
+static int64_t next_moved(int64_t i, int64_t i_end, const int32_t* labels_old,
+                          const int32_t* labels, const fastkm_sums* sums, int64_t* n_changed) {
+    for (; i < i_end; i++) {
+        if (labels_old[i] == labels[i]) continue;
+        ++*n_changed;
+        if (is_owned(sums, labels_old[i]) || is_owned(sums, labels[i])) break;
+    }
+    return i;
 }
 
 static int64_t accumulate(const fastkm_points* points, int64_t i_begin, int64_t i_end,
                           const int32_t* labels_old, const int32_t* labels, fastkm_scratch* scratch,
                           const fastkm_sums* sums) {
     const int64_t d = points->d;
-    const uint64_t* limbs = scratch->limbs;
+    const int is_direct = is_dense_float(points), is_single = points->dtype == FASTKM_F32;
     int64_t n_changed = 0;
-    for (int64_t i = i_begin; i < i_end; i++) {
-        const int32_t from = labels_old[i], to = labels[i];
-        if (from == to) continue;
-        n_changed++;
-        const int adds = to >= sums->j_begin && to < sums->j_end;
-        const int removes = from >= sums->j_begin && from < sums->j_end;
-        if (!adds && !removes) continue;
-        load_row(points, i, scratch->row);
-        const int has_low = to_limbs(scratch->row, d, sums, scratch->limbs);
-        if (adds) {
-            add_limbs(limbs, d, sums->sums + to * d);
-            if (has_low) add_limbs(limbs + d, d, sums->low_sums + to * d);
-            sums->counts[to]++;
+    int64_t ahead = next_moved(i_begin, i_end, labels_old, labels, sums, &n_changed);
+    while (ahead < i_end) {
+        const int64_t i = ahead;
+        const int adds = is_owned(sums, labels[i]), removes = is_owned(sums, labels_old[i]);
+        const char* row = points->base + i * points->row_stride;
+        ahead = next_moved(i + 1, i_end, labels_old, labels, sums, &n_changed);
+        const char* next = points->base + FASTKM_MIN(ahead, i_end - 1) * points->row_stride;
+        if (!is_direct) {
+            load_row(points, i, scratch->row);
+            row = (const char*)scratch->row;
         }
-        if (removes) {
-            remove_limbs(limbs, d, sums->sums + from * d);
-            if (has_low) remove_limbs(limbs + d, d, sums->low_sums + from * d);
-            sums->counts[from]--;
+        if (is_direct && is_single) {
+            if (adds) add_limbs(row, 1, d, next, sums, labels[i], 1);
+            if (removes) add_limbs(row, 1, d, next, sums, labels_old[i], 0);
+        } else {
+            if (adds) add_limbs(row, 0, d, next, sums, labels[i], 1);
+            if (removes) add_limbs(row, 0, d, next, sums, labels_old[i], 0);
         }
     }
     return n_changed;

@@ -112,7 +112,7 @@ static size_t lists_bytes(const fastkm_kernels* kernels) {
 }
 
 size_t fastkm_scratch_bytes(const fastkm_kernels* kernels, int64_t d, int64_t k) {
-    return panel_bytes(kernels, d) + 3 * aligned((size_t)d * 8) + aligned(moments_bytes(d)) +
+    return panel_bytes(kernels, d) + aligned((size_t)d * 8) + aligned(moments_bytes(d)) +
            aligned(dists_bytes(k)) + lists_bytes(kernels);
 }
 
@@ -122,8 +122,7 @@ fastkm_scratch fastkm_scratch_in(char* memory, const fastkm_kernels* kernels, in
     fastkm_scratch scratch;
     scratch.panel = (float*)memory;
     scratch.row = (double*)(memory + panel_bytes(kernels, d));
-    scratch.limbs = (uint64_t*)((char*)scratch.row + row);
-    scratch.rows = (double*)((char*)scratch.limbs + 2 * row);
+    scratch.rows = (double*)((char*)scratch.row + row);
     scratch.dists = (double*)((char*)scratch.rows + aligned(moments_bytes(d)));
     scratch.lists = (fastkm_candidate_list*)((char*)scratch.dists + aligned(dists_bytes(k)));
     return scratch;

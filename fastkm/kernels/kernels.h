@@ -105,7 +105,6 @@ typedef struct {
     float* panel;                 /* (d, panel rows): some points, centred, features first */
     double* row;                  /* (d,) one row in float64 */
     double* rows;                 /* rows and running moments of describe */
-    uint64_t* limbs;              /* (2, d) one row in fixed point */
     double* dists;                /* (k rounded up to 8,) */
     fastkm_candidate_list* lists; /* (2, panel rows) */
 } fastkm_scratch;
