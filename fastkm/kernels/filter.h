@@ -12,34 +12,50 @@
 /* Long sums round: features are added up some at a time, and then the sums of those. */
 #define SKETCH_FEATURES 32
 
-static FASTKM_INLINE void project_tile(const float* panel, const float* basis, int64_t d,
-                                       const int n_directions, lines_ahead* ahead, float* sketch) {
+/* Adds features [f, f + width) to the coordinates of a panel in some directions. */
+static FASTKM_INLINE void project_tile(const float* panel, const float* tile, int64_t f,
+                                       int64_t width, const int n_directions, lines_ahead* ahead,
+                                       float* sketch) {
     static const float zeros[FASTKM_TILE_CENTROIDS] = {0};
+    vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
+    products(panel + f * PANEL_ROWS, tile + f * n_directions, zeros, width, n_directions, ahead,
+             product);
+    for (int q = 0; q < n_directions; q++)
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            float* sum = sketch + q * PANEL_ROWS + v * LANES;
+            vf_store(sum, f ? vf_add(vf_load(sum), product[q][v]) : product[q][v]);
+        }
+}
+
+/* Q'y of a panel; its features stay in the first-level cache until all directions have met them. */
+static void project_panel(const float* panel, const fastkm_basis* basis, int64_t d,
+                          lines_ahead ahead, float* sketch) {
+    const int64_t p = basis->p;
     for (int64_t f = 0; f < d; f += SKETCH_FEATURES) {
-        vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-        products(panel + f * PANEL_ROWS, basis + f * n_directions, zeros,
-                 FASTKM_MIN(d - f, SKETCH_FEATURES), n_directions, ahead, product);
-        for (int q = 0; q < n_directions; q++)
-            for (int v = 0; v < TILE_VECTORS; v++) {
-                float* sum = sketch + q * PANEL_ROWS + v * LANES;
-                vf_store(sum, f ? vf_add(vf_load(sum), product[q][v]) : product[q][v]);
-            }
+        const int64_t width = FASTKM_MIN(d - f, SKETCH_FEATURES);
+        for (int64_t q = 0; q < p; q += FASTKM_TILE_CENTROIDS) {
+#define PROJECT(n) \
+    project_tile(panel, basis->tiles + q * d, f, width, n, &ahead, sketch + q * PANEL_ROWS)
+            WITH_CONSTANT_TILE(p - q, PROJECT)
+#undef PROJECT
+        }
     }
 }
 
 static void sum_squares(const float* panel, int64_t d, float* sq_norms) {
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        vf total = vf_set1(0);
-        for (int64_t f_begin = 0; f_begin < d; f_begin += SKETCH_FEATURES) {
-            vf sum = vf_set1(0);
-            for (int64_t f = f_begin; f < FASTKM_MIN(f_begin + SKETCH_FEATURES, d); f++) {
+    vf total[TILE_VECTORS];
+    for (int v = 0; v < TILE_VECTORS; v++) total[v] = vf_set1(0);
+    for (int64_t f_begin = 0; f_begin < d; f_begin += SKETCH_FEATURES) {
+        vf sum[TILE_VECTORS];
+        for (int v = 0; v < TILE_VECTORS; v++) sum[v] = vf_set1(0);
+        for (int64_t f = f_begin; f < FASTKM_MIN(f_begin + SKETCH_FEATURES, d); f++)
+            for (int v = 0; v < TILE_VECTORS; v++) {
                 const vf y = vf_load(panel + f * PANEL_ROWS + v * LANES);
-                sum = vf_fma(y, y, sum);
+                sum[v] = vf_fma(y, y, sum[v]);
             }
-            total = vf_add(total, sum);
-        }
-        vf_store(sq_norms + v * LANES, total);
+        for (int v = 0; v < TILE_VECTORS; v++) total[v] = vf_add(total[v], sum[v]);
     }
+    for (int v = 0; v < TILE_VECTORS; v++) vf_store(sq_norms + v * LANES, total[v]);
 }
 
 /* Sketches of rows [i_begin, i_end), from a panel's first row: (Q'y, ||y - QQ'y||), their squared
@@ -58,13 +74,7 @@ static void sketch(const fastkm_points* points, const fastkm_frame* frame,
         float* panel = sketches->panels + i * (p + 1);
         load_panel(points, frame, i, n_rows, scratch->panel, y_sq_norms);
         sum_squares(scratch->panel, d, y_sq_norms);
-        lines_ahead ahead = lines_of_next_panel(points, i, p * n_sums);
-        for (int64_t q = 0; q < p; q += FASTKM_TILE_CENTROIDS) {
-#define PROJECT(n) \
-    project_tile(scratch->panel, basis->tiles + q * d, d, n, &ahead, panel + q * PANEL_ROWS)
-            WITH_CONSTANT_TILE(p - q, PROJECT)
-#undef PROJECT
-        }
+        project_panel(scratch->panel, basis, d, lines_of_next_panel(points, i, p * n_sums), panel);
         sum_squares(panel, p, inside_sq_norms);
         for (int64_t r = 0; r < PANEL_ROWS; r++) {
             const float inside = inside_sq_norms[r];
