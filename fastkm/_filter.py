@@ -272,7 +272,7 @@ def _sq_dists(problem: Problem, rows: FloatArray32, centroids: FloatArray32) -> 
 
 
 def _sq_norms(rows: FloatArray32) -> FloatArray32:
-    sq_norms: FloatArray32 = (rows * rows).sum(axis=1)
+    sq_norms: FloatArray32 = np.einsum("ij,ij->i", rows, rows)
     return sq_norms
 
 
@@ -290,9 +290,12 @@ def sample_rows(problem: Problem) -> FloatArray32:
     """Return some rows in the kernel's coordinates."""
     chosen = sampled(problem)
     sample = np.empty((len(chosen), problem.d), dtype=np.float32)
-    for start in range(0, len(chosen), 64):  # some at a time: in float64 they are large
-        rows = problem.rows(chosen[start : start + 64])
-        sample[start : start + 64] = (rows - problem.shift) * problem.scale
+    dtype = np.float32 if problem.points.is_narrow else np.float64
+    shift = (problem.shift * problem.scale).astype(dtype)
+    for start in range(0, len(chosen), 64):  # some at a time, which stay in cache
+        rows = problem.X[chosen[start : start + 64]].astype(dtype)
+        rows *= problem.scale  # first, as differences may be too large for float32
+        sample[start : start + 64] = rows - shift
     return sample
 
 
@@ -312,7 +315,8 @@ def leading_directions(
         weight = np.float32(np.sqrt(WEIGHT_OF_CENTROIDS * ratio))
         sample = np.concatenate([sample, weight * centroids])
     shape = problem.d, min(n_directions, problem.d)
-    directions: FloatArray32 = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    directions: FloatArray32 = np.random.default_rng(0).random(shape, dtype=np.float32)
+    directions -= np.float32(0.5)
     for _ in range(N_ITERATIONS):
         images = _product(problem, sample.T, _product(problem, sample, directions))
         vectors = np.array(images.T, dtype=np.float64, order="C")
