@@ -15,6 +15,7 @@ MAX_CANDIDATES: int
 CELL_ROWS: int
 BUILT_ISAS: tuple[str, ...]
 DEFAULT_ISA: str
+TILE_CENTROIDS: int
 
 def supported_isas() -> tuple[str, ...]: ...
 def has_openmp() -> bool: ...
@@ -73,8 +74,16 @@ def multiply(a: Any, b: Basis, out: _Float32, n_threads: int, isa: str) -> None:
 
 class Filter:
     def __init__(
-        self, points: Points, basis: _Float32, k: int, n_threads: int, isa: str
+        self,
+        points: Points,
+        basis: _Float32,
+        k: int,
+        n_threads: int,
+        isa: str,
+        centroid_order: _Int32 | None = None,
     ) -> None: ...
+    def place(self, labels: _Int32) -> None: ...
+    def sort(self, labels: _Int32) -> None: ...
 
 class Neighbours:
     k: int
@@ -100,7 +109,7 @@ class Engine:
         self, filter: Filter | None, labels: _Int32 | None = None, measures: bool = False
     ) -> None: ...
     def sketch(self, filter: Filter, start: int, stop: int) -> None: ...
-    def filter_work(self) -> tuple[int, int, int]: ...
+    def filter_work(self) -> tuple[int, int, int, int]: ...
     def assign(
         self,
         labels: _Int32,

@@ -12,7 +12,7 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import os
 
@@ -22,6 +22,7 @@ cdef extern from "kernels.h" nogil:
         FASTKM_CELL_ROWS
         FASTKM_CELLS_BESIDE
         FASTKM_TILE_CENTROIDS
+        FASTKM_RIVALS
         FASTKM_EXACT_LANES
         FASTKM_MAX_CANDIDATES
         FASTKM_ALIGN
@@ -70,6 +71,7 @@ cdef extern from "kernels.h" nogil:
         int64_t p
         const float* tiles
         const double* directions
+        int64_t stride
         float skew
 
     ctypedef struct fastkm_sketches:
@@ -78,10 +80,14 @@ cdef extern from "kernels.h" nogil:
         float* errors
 
     ctypedef struct fastkm_centroid_sketches:
+        const int32_t* order
+        const int32_t* place
+        int64_t head
         float* tiles
         float* sq_norms
         float* rests
         float* errors
+        float* moves
         float* drifts
         float* framed
         double* inside
@@ -112,16 +118,28 @@ cdef extern from "kernels.h" nogil:
         const int32_t* features
         const double* thresholds
 
+    ctypedef struct fastkm_row_bounds:
+        float sq_norm, error, own_rest
+        int32_t[FASTKM_RIVALS] rivals
+
     ctypedef struct fastkm_filter:
-        int64_t p
-        fastkm_sketches sketches
+        int64_t p, head
+        const int32_t* order
+        const int32_t* slots
+        float* sketches
+        fastkm_row_bounds* bounds
         fastkm_centroid_sketches centroids
         float max_norm, max_error, stretch
-        float* own_rests
+        double* drifts
+        double* tile_moves
+        double* panel_moves
+        float* gaps
 
     ctypedef struct fastkm_filter_work:
+        float* panel
         float* products
-        int64_t n_rows_read, n_distances, n_forced_rows
+        int32_t* tiles
+        int64_t n_products, n_rows_read, n_distances, n_forced_rows
 
     ctypedef struct fastkm_cell_plan:
         int32_t n_halvings
@@ -255,6 +273,8 @@ cdef extern from "kernels.h" nogil:
         double (*skewness)(const double*, int64_t, int64_t) noexcept nogil
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, const fastkm_sketches*) noexcept nogil
+        void (*sketch_rows)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
+                            fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
         void (*follow)(const fastkm_frame*, const fastkm_basis*, const double*, const double*, int64_t, int64_t,
                        int64_t, int64_t, const fastkm_centroid_sketches*) noexcept nogil
         void (*assign_filtered)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -415,6 +435,7 @@ cdef str _choose_isa():
 
 
 DEFAULT_ISA = _choose_isa()
+TILE_CENTROIDS = FASTKM_TILE_CENTROIDS
 
 
 def has_openmp():
@@ -439,6 +460,29 @@ def compiler():
 
 # ---- memory ------------------------------------------------------------------------------------
 
+cdef extern from *:
+    """
+    #ifdef __linux__
+    #include <sys/mman.h>
+    #endif
+    /* Larger pages where the system has them: fewer faults when they are first written, fewer misses when rows are read
+     * here and there. */
+    static void ask_for_large_pages(char* start, size_t n_bytes) {
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        const uintptr_t page = 4096, begin = ((uintptr_t)start + page - 1) / page * page;
+        (void)madvise((void*)begin, ((uintptr_t)start + n_bytes - begin) / page * page, MADV_HUGEPAGE);
+    #else
+        (void)start;
+        (void)n_bytes;
+    #endif
+    }
+    """
+    void ask_for_large_pages(char*, size_t)
+
+cdef enum:
+    LARGE_BYTES = 1 << 22
+
+
 cdef class _Memory:
     """Aligned memory that lives as long as the object."""
     cdef void* block
@@ -457,6 +501,8 @@ cdef class _Memory:
         self.start = <char*>(
             (<uintptr_t>self.block + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
         )
+        if n_bytes >= LARGE_BYTES:
+            ask_for_large_pages(self.start, n_bytes)
         return 0
 
 
@@ -931,19 +977,21 @@ cdef class Engine:
                                      min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
 
     cdef void sketch_rows(self, Filter filter, int64_t start, int64_t stop, int t) noexcept nogil:
-        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &filter.basis.basis, start, stop,
-                                 &self.crew.scratches[t], &filter.filter.sketches)
+        self.crew.kernels.sketch_rows(&self.points.points, &self.frame.frame, &filter.basis.basis, start, stop,
+                                      &self.crew.scratches[t], filter.panel_of(t), &filter.filter)
 
     def filter_work(self):
-        """Return the rows read, the distances measured and the rows labelled by force since the last call."""
-        cdef int64_t n_rows_read = 0, n_distances = 0, n_forced_rows = 0
-        cdef int t
+        """Return the products in sketches, the rows read, the distances measured and the rows labelled by force.
+
+        Of all passes since the last call.
+        """
+        cdef int64_t[4] total = [0, 0, 0, 0]
+        cdef int t, item
         for t in range(self.crew.n_threads):
-            n_rows_read += self.n_exact_of[t * 8 + 1]
-            n_distances += self.n_exact_of[t * 8 + 2]
-            n_forced_rows += self.n_exact_of[t * 8 + 3]
-            self.n_exact_of[t * 8 + 1] = self.n_exact_of[t * 8 + 2] = self.n_exact_of[t * 8 + 3] = 0
-        return n_rows_read, n_distances, n_forced_rows
+            for item in range(4):
+                total[item] += self.n_exact_of[t * 8 + 1 + item]
+                self.n_exact_of[t * 8 + 1 + item] = 0
+        return total[0], total[1], total[2], total[3]
 
     cdef void label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
         cdef fastkm_filter_work work
@@ -953,15 +1001,18 @@ cdef class Engine:
                 &self.crew.scratches[t], task.labels + i
             )
             return
+        work.panel = self.filter.panel_of(t)
         work.products = self.filter.products_of(t)
-        work.n_rows_read = work.n_distances = work.n_forced_rows = 0
+        work.tiles = self.filter.tiles_of(t)
+        work.n_products = work.n_rows_read = work.n_distances = work.n_forced_rows = 0
         self.crew.kernels.assign_filtered(
             &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.filter.filter, i, end,
-            task.labels_old, &self.crew.scratches[t], &work, task.labels + i
+            task.labels_old, &self.crew.scratches[t], &work, task.labels
         )
-        self.n_exact_of[t * 8 + 1] += work.n_rows_read
-        self.n_exact_of[t * 8 + 2] += work.n_distances
-        self.n_exact_of[t * 8 + 3] += work.n_forced_rows
+        self.n_exact_of[t * 8 + 1] += work.n_products
+        self.n_exact_of[t * 8 + 2] += work.n_rows_read
+        self.n_exact_of[t * 8 + 3] += work.n_distances
+        self.n_exact_of[t * 8 + 4] += work.n_forced_rows
 
     cdef int check_centroids(self) except -1:
         if self.centroids.centroids.raw == NULL:
@@ -976,23 +1027,30 @@ cdef class Engine:
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
-        return self.crew.kernels.accumulate(&self.points.points, i, end, task.labels_old,
-                                            task.labels, &self.crew.scratches[t], &mine)
+        return self.move_rows(task, i, end, &mine, t)
+
+    cdef int64_t move_rows(self, const _Round* task, int64_t start, int64_t stop, const fastkm_sums* sums,
+                           int t) noexcept nogil:
+        if self.filter is None:
+            return self.crew.kernels.accumulate(&self.points.points, start, stop, task.labels_old,
+                                                task.labels, &self.crew.scratches[t], sums)
+        return self.crew.kernels.accumulate_listed(&self.points.points, self.filter.filter.order + start,
+                                                   stop - start, task.labels_old, task.labels,
+                                                   &self.crew.scratches[t], sums)
 
     cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t owner, int64_t n_owners,
                                   int t) noexcept nogil:
         cdef fastkm_sums mine = sums.sums
         mine.j_begin = self.k * owner // n_owners
         mine.j_end = self.k * (owner + 1) // n_owners
-        return self.crew.kernels.accumulate(&self.points.points, task.start, task.stop, task.labels_old,
-                                            task.labels, &self.crew.scratches[t], &mine)
+        return self.move_rows(task, task.start, task.stop, &mine, t)
 
     def assign(self, int32_t[::1] labels, int64_t start, int64_t stop, const int32_t[::1] labels_old=None,
                Sums sums=None, bint recheck=True):
         """Label rows [start, stop); with labels_old and sums, also move the sums of rows whose label changed.
 
-        With a filter, labels_old holds the labels under the last centroids; without labels_old, labels does.
-        With neighbours, see use_neighbours.
+        With a filter, [start, stop) is of its order, and labels_old holds the labels under the last centroids;
+        without labels_old, labels does. With neighbours, see use_neighbours.
         Returns the number of changed labels, 0 without sums.
         """
         cdef _Round task
@@ -1013,9 +1071,7 @@ cdef class Engine:
         if labels_old is not None:
             task.labels_old = &labels_old[0]
         if self.filter is not None:
-            for b in range(start, stop):
-                if task.labels_old[b] < 0 or task.labels_old[b] >= self.k:
-                    raise ValueError(f"The filter needs a last label of row {b}; got {task.labels_old[b]}.")
+            self.filter.check_labels(task.labels_old, start, stop, used)
         task.start = start
         task.stop = stop
         task.labels = &labels[0]

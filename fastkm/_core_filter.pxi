@@ -1,5 +1,9 @@
 # Sketches of the points and bounds from them: what Engine need not measure.
 
+cdef enum:
+    DIRECTIONS_AT_ONCE = 2 * FASTKM_ALIGN // 8
+
+
 cdef class Basis:
     """Directions in the layouts that the kernels read: the columns of (d, p), p >= 1."""
     cdef fastkm_basis basis
@@ -14,18 +18,20 @@ cdef class Basis:
         self.d = d
         self.p = p
         self.memory = _Memory()
-        self.memory.allocate(_size(d, p, sizeof(double) + sizeof(float)))
+        cdef int64_t stride = (p + DIRECTIONS_AT_ONCE - 1) // DIRECTIONS_AT_ONCE * DIRECTIONS_AT_ONCE
+        self.memory.allocate(_size(d, stride, sizeof(double) + sizeof(float)), zero=True)
         cdef double* directions = <double*>self.memory.start
-        cdef float* tiles = <float*>(directions + d * p)
+        cdef float* tiles = <float*>(directions + d * stride)
         for f in range(d):
             for q in range(p):
                 group = q - q % FASTKM_TILE_CENTROIDS
                 size = min(p - group, <int64_t>FASTKM_TILE_CENTROIDS)
                 tiles[group * d + f * size + q - group] = columns[f, q]
-                directions[f * p + q] = columns[f, q]
+                directions[f * stride + q] = columns[f, q]
         self.basis.p = p
         self.basis.tiles = tiles
         self.basis.directions = directions
+        self.basis.stride = stride
         self.basis.skew = 0
 
 
@@ -68,23 +74,33 @@ def multiply(a, Basis b not None, float[:, ::1] out not None, int n_threads, str
                 out[i, q] = sketches.panels[(i // rows * width + q) * rows + i % rows]
 
 
+# Where a third of the directions is not worth a look before the others.
+cdef enum:
+    LEAST_DIRECTIONS_WITH_HEAD = 24
+    LEAST_TILES_WITH_HEAD = 4
+
+
 cdef class Filter:
     """Sketches of points and centroids, and bounds that say which distances need no measuring.
 
-    The bounds hold for the centroids that the engine had last; they grow as centroids drift.
+    The bounds hold for the centroids that the engine had last, under which all rows must have been labelled; they
+    grow as centroids move. Centroids are kept in an order that brings near ones together, and so are rows, by their
+    labels: nothing else depends on it.
     """
     cdef fastkm_filter filter
     cdef Basis basis
-    cdef _Memory point_memory, centroid_memory, inside_memory, product_memory
-    cdef int64_t n, d, k
+    cdef _Memory order_memory, point_memory, gap_memory, centroid_memory, float64_memory, thread_memory
+    cdef int64_t n, d, k, n_panels, n_tiles
     cdef int64_t panel_rows
     cdef int n_threads
 
     def __cinit__(self, Points points not None, const float[:, :] basis not None, int64_t k, int n_threads,
-                  str isa not None):
-        cdef int64_t p = basis.shape[1], width = p + 1
+                  str isa not None, const int32_t[::1] centroid_order=None):
+        cdef int64_t p = basis.shape[1], width = p + 2
         if basis.shape[0] != points.d or p < 1 or k < 1 or n_threads < 1:
             raise ValueError(f"basis must have shape (d, p) with d = {points.d} and p >= 1, and k be at least 1.")
+        if points.n >= 2**31:
+            raise ValueError(f"The filter takes less than 2^31 rows; got {points.n}.")
         self.basis = Basis(basis)
         self.basis.basis.skew = _skew_of(basis, isa)
         self.n = points.n
@@ -92,51 +108,164 @@ cdef class Filter:
         self.k = k
         self.n_threads = n_threads
         self.panel_rows = _kernels(isa).panel_rows
-        cdef int64_t n_rows = (self.n + self.panel_rows - 1) // self.panel_rows * self.panel_rows
+        self.n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) // FASTKM_TILE_CENTROIDS
+        self.n_panels = (self.n + self.panel_rows - 1) // self.panel_rows
+        self.keep_order(centroid_order)
         self.point_memory = _Memory()
-        self.point_memory.allocate(_size(n_rows, width + 3, sizeof(float)))
-        self.filter.sketches.panels = <float*>self.point_memory.start
-        self.filter.sketches.sq_norms = self.filter.sketches.panels + n_rows * width
-        self.filter.sketches.errors = self.filter.sketches.sq_norms + n_rows
-        self.filter.own_rests = self.filter.sketches.errors + n_rows
+        self.point_memory.allocate(
+            _size(self.n, width, sizeof(float)) + FASTKM_ALIGN + _size(self.n, 1, sizeof(fastkm_row_bounds))
+        )
+        self.filter.bounds = <fastkm_row_bounds*>self.point_memory.start
+        self.filter.sketches = <float*>(self.filter.bounds + self.n)
+        self.gap_memory = _Memory()
+        self.gap_memory.allocate(_size(self.n_panels, self.n_tiles, sizeof(float)))
+        self.filter.gaps = <float*>self.gap_memory.start
         self.centroid_memory = _Memory()
-        self.centroid_memory.allocate(_size(k, width + 4 + self.d, sizeof(float)))
+        self.centroid_memory.allocate(_size(k, width + 5 + self.d, sizeof(float)))
         self.filter.centroids.tiles = <float*>self.centroid_memory.start
         self.filter.centroids.sq_norms = self.filter.centroids.tiles + k * width
         self.filter.centroids.rests = self.filter.centroids.sq_norms + k
         self.filter.centroids.errors = self.filter.centroids.rests + k
-        self.filter.centroids.drifts = self.filter.centroids.errors + k
+        self.filter.centroids.moves = self.filter.centroids.errors + k
+        self.filter.centroids.drifts = self.filter.centroids.moves + k
         self.filter.centroids.framed = self.filter.centroids.drifts + k
-        self.inside_memory = _Memory()
-        self.inside_memory.allocate(_size(k, 2 * p, sizeof(double)), zero=True)
-        self.filter.centroids.inside = <double*>self.inside_memory.start
-        self.product_memory = _Memory()
-        self.product_memory.allocate(_size(2 * n_threads * k, self.panel_rows, sizeof(float)))
+        self.float64_memory = _Memory()
+        self.float64_memory.allocate(
+            _size(k, 2 * p + 1, sizeof(double)) + _size(self.n_tiles + self.n_panels, 1, sizeof(double)), zero=True
+        )
+        self.filter.centroids.inside = <double*>self.float64_memory.start
+        self.filter.drifts = self.filter.centroids.inside + k * 2 * p
+        self.filter.tile_moves = self.filter.drifts + k
+        self.filter.panel_moves = self.filter.tile_moves + self.n_tiles
+        self.thread_memory = _Memory()
+        self.thread_memory.allocate(_size(n_threads, self.thread_bytes(), 1))
         self.filter.p = p
+        if p >= LEAST_DIRECTIONS_WITH_HEAD and self.n_tiles >= LEAST_TILES_WITH_HEAD:
+            self.filter.head = self.filter.centroids.head = p // 3
         self.filter.stretch = <float>(1 + 1.1 * self.basis.basis.skew + 1e-6)
 
+    cdef int keep_order(self, const int32_t[::1] centroid_order) except -1:
+        """Copy the centroids' order, by default as they come, and where each is in it. Rows as they come."""
+        cdef int32_t* order
+        cdef int32_t* place
+        cdef int32_t* rows
+        cdef int32_t* slots
+        cdef int64_t i, j
+        self.order_memory = _Memory()
+        self.order_memory.allocate(_size(2 * (self.n + self.k), 1, sizeof(int32_t)))
+        self.filter.centroids.order = order = <int32_t*>self.order_memory.start
+        self.filter.centroids.place = place = order + self.k
+        self.filter.order = rows = place + self.k
+        self.filter.slots = slots = rows + self.n
+        if centroid_order is not None and centroid_order.shape[0] != self.k:
+            raise ValueError(f"centroid_order must have shape {(self.k,)}.")
+        for j in range(self.k):
+            place[j] = -1
+        for j in range(self.k):
+            order[j] = <int32_t>j if centroid_order is None else centroid_order[j]
+            if order[j] < 0 or order[j] >= self.k or place[order[j]] >= 0:
+                raise ValueError(f"centroid_order must hold each of 0 to {self.k - 1} once; got {order[j]} at {j}.")
+            place[order[j]] = <int32_t>j
+        for i in range(self.n):
+            rows[i] = slots[i] = <int32_t>i
+        return 0
+
+    cdef size_t thread_bytes(self) except? 0:
+        """Of one thread's panel of sketches, and of products and tiles of two panels."""
+        cdef size_t n_floats = _size(2 * self.k + self.basis.p + 2, self.panel_rows, 1) + 2 * self.n_tiles
+        return (n_floats * sizeof(float) + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+
+    cdef float* panel_of(self, int t) noexcept nogil:
+        cdef size_t n_floats = (2 * self.k + self.basis.p + 2) * self.panel_rows + 2 * self.n_tiles
+        cdef size_t n_bytes = (n_floats * sizeof(float) + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        return <float*>(self.thread_memory.start + t * n_bytes)
+
     cdef float* products_of(self, int t) noexcept nogil:
-        return <float*>self.product_memory.start + 2 * t * self.k * self.panel_rows
+        return self.panel_of(t) + (self.basis.p + 2) * self.panel_rows
+
+    cdef int32_t* tiles_of(self, int t) noexcept nogil:
+        return <int32_t*>(self.products_of(t) + 2 * self.k * self.panel_rows)
+
+    cdef int check_labels(self, const int32_t* labels, int64_t start, int64_t stop, int n_threads) except -1:
+        """Check the labels of rows [start, stop) of the order."""
+        cdef const int32_t* rows = self.filter.order
+        cdef int64_t i, n_wrong = 0
+        with nogil:
+            if n_threads == 1:
+                for i in range(start, stop):
+                    n_wrong += labels[rows[i]] < 0 or labels[rows[i]] >= self.k
+            else:
+                for i in prange(start, stop, num_threads=n_threads, schedule="static"):
+                    n_wrong += labels[rows[i]] < 0 or labels[rows[i]] >= self.k
+        for i in range(start, stop if n_wrong else start):
+            if labels[rows[i]] < 0 or labels[rows[i]] >= self.k:
+                raise ValueError(
+                    f"The filter needs a last label of row {rows[i]}, in 0 to {self.k - 1}; got {labels[rows[i]]}."
+                )
+        return 0
 
     cdef int begin(self, const int32_t[::1] labels, bint measures) except -1:
         """Take the points' labels; the centroids' sketches are there. Bound the distances by those, or say that
         nothing is known."""
-        cdef int64_t i, width = self.basis.p + 1
+        cdef fastkm_row_bounds* bounds
+        cdef int64_t i, slot, p = self.basis.p
         cdef int32_t j
         cdef float rest
         if labels.shape[0] != self.n:
             raise ValueError(f"labels must have shape {(self.n,)}.")
+        self.check_labels(&labels[0], 0, self.n, 1)
+        self.forget_gaps()
         for i in range(self.n):
-            j = labels[i]
-            if j < 0 or j >= self.k:
-                raise ValueError(f"labels must be in 0 to {self.k - 1}; got {j} in row {i}.")
-            rest = self.filter.sketches.panels[
-                (i // self.panel_rows * width + self.basis.p) * self.panel_rows + i % self.panel_rows
-            ]
-            rest += self.filter.centroids.rests[j]
-            rest += self.filter.sketches.errors[i] + self.filter.centroids.errors[j]
-            self.filter.own_rests[i] = <float>INFINITY if measures else rest * <float>(1 + 1e-6)
+            slot = self.filter.slots[i]
+            bounds = self.filter.bounds + slot
+            j = self.filter.centroids.place[labels[i]]
+            rest = self.filter.sketches[slot * (p + 2) + p] + self.filter.centroids.rests[j]
+            rest += bounds.error + self.filter.centroids.errors[j]
+            bounds.own_rest = <float>INFINITY if measures else rest * <float>(1 + 1e-6)
+            for j in range(FASTKM_RIVALS):
+                bounds.rivals[j] = -1
         return 0
+
+    def place(self, const int32_t[::1] labels not None):
+        """Sort rows as sort does, and keep their sketches in that order: before the first is made."""
+        cdef const int32_t* rows = self.filter.order
+        cdef int32_t* slots = <int32_t*>self.filter.slots
+        cdef int64_t i
+        self.sort(labels)
+        for i in range(self.n):
+            slots[rows[i]] = <int32_t>i
+
+    def sort(self, const int32_t[::1] labels not None):
+        """Bring rows (n,) together that have one label; forget what is known of the panels they were in."""
+        cdef int32_t* rows = <int32_t*>self.filter.order
+        cdef const int32_t* place = self.filter.centroids.place
+        cdef _Memory memory = _Memory()
+        cdef int64_t* ends
+        cdef int32_t* before
+        cdef int64_t i, j
+        if labels.shape[0] != self.n:
+            raise ValueError(f"labels must have shape {(self.n,)}.")
+        self.check_labels(&labels[0], 0, self.n, 1)
+        memory.allocate(_size(self.k + 1, 1, sizeof(int64_t)) + _size(self.n, 1, sizeof(int32_t)))
+        ends = <int64_t*>memory.start
+        before = <int32_t*>(ends + self.k + 1)
+        with nogil:
+            memset(ends, 0, (self.k + 1) * sizeof(int64_t))
+            memcpy(before, rows, self.n * sizeof(int32_t))
+            for i in range(self.n):
+                ends[place[labels[i]] + 1] += 1
+            for j in range(self.k):
+                ends[j + 1] += ends[j]
+            for i in range(self.n):
+                j = place[labels[before[i]]]
+                rows[ends[j]] = before[i]
+                ends[j] += 1
+        self.forget_gaps()
+
+    cdef void forget_gaps(self) noexcept nogil:
+        cdef int64_t item
+        for item in range(self.n_panels * self.n_tiles):
+            self.filter.gaps[item] = -<float>INFINITY
 
     cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         """Follow the centroids from old to raw."""
@@ -144,7 +273,7 @@ cdef class Filter:
         cdef int used = crew.threads_for(n_tasks, 4.0 * self.k * self.d * self.basis.p)
         cdef const double* before = &old[0, 0]
         cdef const double* now = &raw[0, 0]
-        cdef float max_sq_norm = 0, max_error = 0
+        cdef float max_sq_norm = 0, max_error = 0, fastest
         with nogil:
             if used == 1:
                 crew.kernels.follow(&frame.frame, &self.basis.basis, now, before, self.d, self.k, 0, self.k,
@@ -159,6 +288,12 @@ cdef class Filter:
                     max_sq_norm = self.filter.centroids.sq_norms[j]
                 if not self.filter.centroids.errors[j] <= max_error:
                     max_error = self.filter.centroids.errors[j]
+        for task in range(self.n_tiles):
+            fastest = 0
+            for j in range(task * FASTKM_TILE_CENTROIDS, min((task + 1) * FASTKM_TILE_CENTROIDS, self.k)):
+                self.filter.drifts[j] += self.filter.centroids.drifts[j]
+                fastest = max(fastest, self.filter.centroids.moves[j])
+            self.filter.tile_moves[task] += fastest
         self.filter.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
         self.filter.max_error = max_error
         return 0

@@ -27,10 +27,11 @@ LEAST_ROWS = 2048
 LEAST_ROUNDS_LEFT = 3
 # Each thread keeps the products of a panel with all centroids: 256 bytes a cluster.
 MOST_CLUSTERS = 1 << 14
-# How many directions to choose from, whole tiles of six; the sketches take at most a quarter of
-# what X takes as float32.
+# How many directions to choose from, whole tiles of six; what is kept of a row, two norms and what
+# is known of its distances beside them, takes at most this share of what X takes as float32.
 N_DIRECTIONS = (24, 42, 66, 90, 126)
-MOST_SHARE_OF_X = 0.25
+FLOATS_BESIDE = 11
+MOST_SHARE_OF_X = 0.27
 SAMPLE_ROWS = 768
 # Nor may they, and finding the directions, which may be in vain, cost more than these shares of
 # brute force.
@@ -47,6 +48,13 @@ EXPECTED_DRIFT = 0.03
 # Where sketches alone leave more centroids a row than this, the filter begins with a measured
 # distance of each row.
 MOST_LISTED = 24
+# Rows of one label are brought together, so that tiles of centroids can be left out: at once with
+# so many clusters, later with so many, when no more than this share of the labels changes a round.
+CLUSTERS_TO_SORT_AT_ONCE, CLUSTERS_TO_SORT, CALM = 128, 24, 0.01
+# And anew once this share of them has another label.
+SORT_AGAIN = 0.2
+# Of all products in sketches, so many are left by bounds that last and by the sketches' heads.
+SHARE_OF_PRODUCTS = 0.8
 # Rounds that a run is expected to have left, at most.
 EXPECTED_ROUNDS = 20
 # Shares of the work of brute force: start the filter below the first, end it at once above the
@@ -70,9 +78,12 @@ class Cost:
     def brute_force(self, n: float, d: int, k: int) -> float:
         return n * d * (self.load + k * self.product)
 
-    def filtered(self, n: float, d: int, k: int, p: int, read: float, distances: float) -> float:
-        """Cost of a pass over n rows, in which so many are read and so many distances measured."""
-        sketched = n * (self.sketch + k * (p + 2) * self.product)
+    def filtered(self, n: float, d: int, products: float, read: float, distances: float) -> float:
+        """Cost of a pass over n rows.
+
+        With so many products in the sketches of each, rows that are read and distances measured.
+        """
+        sketched = n * (self.sketch + products * self.product)
         return sketched + read * d * self.read + distances * d * self.distance
 
     def directions(self, n_rows: int, d: int, p: int) -> float:
@@ -111,11 +122,10 @@ class Pruning:
         self._decides = algorithm == "auto"
         self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS)
         self._brute_force = self._rounds_left * COST.brute_force(n, d, k)
-        # A row's sketch is a number longer than it has directions, and three more stand by.
         self._choices = [
             p
             for p in N_DIRECTIONS
-            if p + 4 <= MOST_SHARE_OF_X * d
+            if p + FLOATS_BESIDE <= MOST_SHARE_OF_X * d
             and COST.sketches(n, d, p) <= MOST_FOR_SKETCHES * self._brute_force
             and self._cost_of_directions(p) <= MOST_FOR_DIRECTIONS * self._brute_force
         ]
@@ -133,15 +143,17 @@ class Pruning:
         self._is_on = False
         self._n_dear_rounds = 0
 
-    def after_round(self, centroids: FloatArray, labels: LabelArray) -> None:
+    def after_round(self, centroids: FloatArray, labels: LabelArray, n_changed: int) -> None:
         """Decide on the rounds to come; centroids are the next round's, labels the last round's."""
         if self._neighbourhoods.takes_part:
             self._neighbourhoods.after_round(centroids, labels)
         elif self._is_candidate:
             self._is_candidate = False
             self._start(centroids, labels)
-        elif self._is_on and self._decides:
-            self._judge()
+        elif self._is_on:
+            if self._decides:
+                self._judge()
+            self._sort(labels, n_changed)
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine = self._problem, self._engine
@@ -162,14 +174,23 @@ class Pruning:
                 return
             measures = trial.n_listed(n_directions) > MOST_LISTED
         filter_ = _core.Filter(
-            problem.points, basis[:, :n_directions], engine.k, problem.n_threads, problem.isa
+            problem.points,
+            basis[:, :n_directions],
+            engine.k,
+            problem.n_threads,
+            problem.isa,
+            centroid_order(_product(problem, framed, basis[:, :n_directions])),
         )
+        self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
+        if self._is_sorted:
+            filter_.place(labels)
         for start, stop in problem.slices(n_directions):
             engine.sketch(filter_, start, stop)
         engine.set_centroids(centroids)
         engine.use_filter(filter_, labels, measures)
         engine.filter_work()
-        self._n_directions = n_directions
+        self._filter, self._n_directions = filter_, n_directions
+        self._n_changed = 0
         self._is_on = True
 
     def _choose(self, trial: "_Trial") -> tuple[int, float]:
@@ -179,7 +200,8 @@ class Pruning:
         shares = []
         for p in choices:
             n_read, n_distances = trial.left(p)
-            a_round = COST.filtered(n, d, k, p, n * n_read, n * n_distances)
+            products = SHARE_OF_PRODUCTS * k * (p + 2)
+            a_round = COST.filtered(n, d, products, n * n_read, n * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
             shares.append((self._rounds_left * a_round + start) / self._brute_force)
         best = int(np.argmin(shares))
@@ -191,15 +213,49 @@ class Pruning:
         n_rows = min(problem.n, SAMPLE_ROWS) + self._engine.k
         return problem.n_threads * COST.directions(n_rows, problem.d, p)
 
+    def _sort(self, labels: LabelArray, n_changed: int) -> None:
+        """Sort rows by their labels, once few change, and again when many have changed."""
+        self._n_changed += n_changed
+        limit = SORT_AGAIN * self._problem.n
+        is_due = self._n_changed > limit if self._is_sorted else n_changed < CALM * self._problem.n
+        if is_due and self._engine.k >= CLUSTERS_TO_SORT:
+            self._filter.sort(labels)
+            self._is_sorted = True
+            self._n_changed = 0
+
     def _judge(self) -> None:
-        n_read, n_distances, n_forced_rows = self._engine.filter_work()
+        n_products, n_read, n_distances, n_forced_rows = self._engine.filter_work()
         n, d, k = self._problem.n, self._problem.d, self._engine.k
-        work = COST.filtered(n, d, k, self._n_directions, n_read, n_distances)
+        work = COST.filtered(n, d, n_products / n, n_read, n_distances)
         share = (work + COST.brute_force(n_forced_rows, d, k)) / COST.brute_force(n, d, k)
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
             self._is_on = False
+
+
+def centroid_order(coordinates: FloatArray32) -> npt.NDArray[np.int32]:
+    """Return an order (k,) of centroids in which whole tiles hold near ones.
+
+    They are halved over and over at the median of the coordinate in which they are spread most.
+
+    Parameters
+    ----------
+    coordinates : float32 ndarray of shape (k, p)
+    """
+    tile = _core.TILE_CENTROIDS
+    parts, order = [np.arange(len(coordinates), dtype=np.int32)], []
+    while parts:
+        part = parts.pop()
+        if len(part) <= tile:
+            order.append(part)
+            continue
+        here = coordinates[part]
+        widest = int(np.argmax(here.var(axis=0)))
+        middle = -(-len(part) // (2 * tile)) * tile
+        part = part[np.argsort(here[:, widest], kind="stable")]
+        parts += [part[middle:], part[:middle]]
+    return np.concatenate(order)
 
 
 class _Trial:

@@ -105,7 +105,7 @@ def run(
             if verbose:
                 print(f"Stopped at iteration {n_iter - 1} by a callback.")
             break
-        pruning.after_round(centroids, labels)
+        pruning.after_round(centroids, labels, n_changed)
         if shift <= tol:
             if verbose:
                 reason = f"center shift {shift} within tolerance {tol}."

@@ -13,7 +13,7 @@ class BruteForce:
     def __init__(self, problem, engine, max_iter, algorithm):
         pass
 
-    def after_round(self, centroids, labels):
+    def after_round(self, centroids, labels, n_changed):
         pass
 
 
@@ -28,7 +28,7 @@ def force(monkeypatch):
             seen["starts"] += self._is_on
 
         def _judge(self):
-            n_read, n_distances, n_forced_rows = self._engine.filter_work()
+            _, n_read, n_distances, n_forced_rows = self._engine.filter_work()
             seen["read"] += n_read
             seen["distances"] += n_distances
             seen["forced"] += n_forced_rows
@@ -183,7 +183,7 @@ def started(X, k, algorithm="auto", n_threads=1):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_filter, "MOST_FOR_DIRECTIONS", np.inf)  # the points are few
         pruning = _filter.Pruning(problem, engine, 100, algorithm)
-    pruning.after_round(centroids, labels)
+    pruning.after_round(centroids, labels, len(labels))
     return pruning, centroids, labels
 
 
@@ -233,7 +233,7 @@ def test_trial_foretells_what_the_first_filtered_pass_reads(measures, monkeypatc
     (expected,) = (read for p, read, _ in foretold if p == pruning._n_directions)
     pruning._engine.set_centroids(centroids)
     pruning._engine.assign(labels, 0, len(X), labels)
-    n_read, n_distances, n_forced = pruning._engine.filter_work()
+    _, n_read, n_distances, n_forced = pruning._engine.filter_work()
     # A sample of 192 rows is off by a tenth easily; without a measured distance more rows are read.
     assert 0.1 < expected < 0.9
     assert 0.8 * expected < n_read / len(X) < (1.2 if measures else 3) * expected
@@ -250,7 +250,7 @@ def test_filter_ends_where_it_does_not_pay(monkeypatch):
     for _ in range(2):
         pruning._engine.set_centroids(centroids)
         pruning._engine.assign(labels, 0, len(X), labels)
-        pruning.after_round(centroids, labels)
+        pruning.after_round(centroids, labels, len(labels))
     assert not pruning._is_on
 
 
@@ -402,7 +402,7 @@ def test_wrong_calls_with_a_filter_are_exceptions():
     for label in (-1, 4, 2**31 - 1):
         wrong_labels = labels.copy()
         wrong_labels[99] = label
-        with pytest.raises(ValueError, match="in row 99"):
+        with pytest.raises(ValueError, match="last label of row 99"):
             engine.use_filter(filter_, wrong_labels)
     engine.use_filter(filter_, labels)
     for label in (-1, 4, 2**31 - 1):

@@ -8,6 +8,14 @@ typedef struct {
     int64_t lines_per_tile;
 } lines_ahead;
 
+static FASTKM_INLINE float least_lane(vf a) {
+    float lanes[LANES];
+    vf_store(lanes, a);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] = FASTKM_MIN(lanes[l], lanes[l + half]);
+    return lanes[0];
+}
+
 /* The rows after i's panel, spread evenly over the tiles of the panel at hand. */
 static lines_ahead lines_of_next_panel(const fastkm_points* points, int64_t i, int64_t k) {
     const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
@@ -28,13 +36,12 @@ static lines_ahead lines_of_row(const fastkm_points* points, int64_t i) {
                              : 0};
 }
 
-/* ||z||^2 - 2 y.z of a panel's points and n_centroids centroids; the factor -2 is in the tile. */
-static FASTKM_INLINE void products(const float* panel, const float* tile, const float* sq_norms,
-                                   int64_t d, const int n_centroids, lines_ahead* ahead,
-                                   vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS]) {
+/* Adds -2 y.z over d features of a panel's points and n_centroids centroids; the factor is in the
+ * tile. */
+static FASTKM_INLINE void add_products(const float* panel, const float* tile, int64_t d,
+                                       const int n_centroids, lines_ahead* ahead,
+                                       vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS]) {
     const int64_t f_ahead = FASTKM_MIN(ahead->lines_per_tile, d);
-    for (int j = 0; j < n_centroids; j++)
-        for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_set1(sq_norms[j]);
 #define ADD_FEATURE(f)                                                                             \
     do {                                                                                           \
         vf y[TILE_VECTORS];                                                                        \
@@ -52,6 +59,15 @@ static FASTKM_INLINE void products(const float* panel, const float* tile, const 
     for (int64_t f = f_ahead; f < d; f++) ADD_FEATURE(f);
 #undef ADD_FEATURE
     ahead->next += ahead->lines_per_tile * LINE_BYTES;
+}
+
+/* ||z||^2 - 2 y.z */
+static FASTKM_INLINE void products(const float* panel, const float* tile, const float* sq_norms,
+                                   int64_t d, const int n_centroids, lines_ahead* ahead,
+                                   vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS]) {
+    for (int j = 0; j < n_centroids; j++)
+        for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_set1(sq_norms[j]);
+    add_products(panel, tile, d, n_centroids, ahead, product);
 }
 
 /* Nearest and second nearest so far of a panel's points. */

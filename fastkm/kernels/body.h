@@ -7,6 +7,7 @@
 #include "pack.h"
 #include "assign.h"
 #include "subspace.h"
+#include "sketches.h"
 #include "filter.h"
 #include "accumulate.h"
 #include "neighbours.h"
@@ -35,6 +36,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .orthonormalise = orthonormalise,
     .skewness = skewness,
     .sketch = sketch,
+    .sketch_rows = sketch_rows,
     .follow = follow,
     .assign_filtered = assign_filtered,
     .accumulate = accumulate,

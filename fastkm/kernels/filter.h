@@ -9,160 +9,8 @@
 /* A distance measured alone costs as much as this many in the fused kernel. */
 #define COST_OF_DISTANCE 10
 
-/* Long sums round: features are added up some at a time, and then the sums of those. */
-#define SKETCH_FEATURES 32
-
-/* Adds features [f, f + width) to the coordinates of a panel in some directions. */
-static FASTKM_INLINE void project_tile(const float* panel, const float* tile, int64_t f,
-                                       int64_t width, const int n_directions, lines_ahead* ahead,
-                                       float* sketch) {
-    static const float zeros[FASTKM_TILE_CENTROIDS] = {0};
-    vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-    products(panel + f * PANEL_ROWS, tile + f * n_directions, zeros, width, n_directions, ahead,
-             product);
-    for (int q = 0; q < n_directions; q++)
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            float* sum = sketch + q * PANEL_ROWS + v * LANES;
-            vf_store(sum, f ? vf_add(vf_load(sum), product[q][v]) : product[q][v]);
-        }
-}
-
-/* Q'y of a panel; its features stay in the first-level cache until all directions have met them. */
-static void project_panel(const float* panel, const fastkm_basis* basis, int64_t d,
-                          lines_ahead ahead, float* sketch) {
-    const int64_t p = basis->p;
-    for (int64_t f = 0; f < d; f += SKETCH_FEATURES) {
-        const int64_t width = FASTKM_MIN(d - f, SKETCH_FEATURES);
-        for (int64_t q = 0; q < p; q += FASTKM_TILE_CENTROIDS) {
-#define PROJECT(n) \
-    project_tile(panel, basis->tiles + q * d, f, width, n, &ahead, sketch + q * PANEL_ROWS)
-            WITH_CONSTANT_TILE(p - q, PROJECT)
-#undef PROJECT
-        }
-    }
-}
-
-static void sum_squares(const float* panel, int64_t d, float* sq_norms) {
-    vf total[TILE_VECTORS];
-    for (int v = 0; v < TILE_VECTORS; v++) total[v] = vf_set1(0);
-    for (int64_t f_begin = 0; f_begin < d; f_begin += SKETCH_FEATURES) {
-        vf sum[TILE_VECTORS];
-        for (int v = 0; v < TILE_VECTORS; v++) sum[v] = vf_set1(0);
-        for (int64_t f = f_begin; f < FASTKM_MIN(f_begin + SKETCH_FEATURES, d); f++)
-            for (int v = 0; v < TILE_VECTORS; v++) {
-                const vf y = vf_load(panel + f * PANEL_ROWS + v * LANES);
-                sum[v] = vf_fma(y, y, sum[v]);
-            }
-        for (int v = 0; v < TILE_VECTORS; v++) total[v] = vf_add(total[v], sum[v]);
-    }
-    for (int v = 0; v < TILE_VECTORS; v++) vf_store(sq_norms + v * LANES, total[v]);
-}
-
-/* Sketches of rows [i_begin, i_end), from a panel's first row: (Q'y, ||y - QQ'y||), their squared
- * norms, and how far rounding may have moved them. */
-static void sketch(const fastkm_points* points, const fastkm_frame* frame,
-                   const fastkm_basis* basis, int64_t i_begin, int64_t i_end,
-                   fastkm_scratch* scratch, const fastkm_sketches* sketches) {
-    const int64_t d = points->d, p = basis->p;
-    const int64_t n_sums = (d - 1) / SKETCH_FEATURES + 1;
-    const rounding_bound full = bound_for(FASTKM_MIN(d, SKETCH_FEATURES + n_sums)),
-                         narrow = bound_for(p + 1);
-    const float root_p = sqrtf((float)p) * 1.01f, flushed = bound_for(d).c;
-    float y_sq_norms[PANEL_ROWS], inside_sq_norms[PANEL_ROWS];
-    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
-        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        float* panel = sketches->panels + i * (p + 1);
-        load_panel(points, frame, i, n_rows, scratch->panel, y_sq_norms);
-        sum_squares(scratch->panel, d, y_sq_norms);
-        project_panel(scratch->panel, basis, d, lines_of_next_panel(points, i, p * n_sums), panel);
-        sum_squares(panel, p, inside_sq_norms);
-        for (int64_t r = 0; r < PANEL_ROWS; r++) {
-            const float inside = inside_sq_norms[r];
-            const float norm = sqrtf(y_sq_norms[r]) * full.slack;
-            const float rest = sqrtf(FASTKM_MAX(y_sq_norms[r] - inside, 0));
-            const float moved = full.a * norm * root_p;
-            const float rest_sq = (full.a * norm * norm + 2.01f * norm * moved +
-                                   (narrow.a + 1.01f * basis->skew) * inside * full.slack) *
-                                      full.slack +
-                                  flushed;
-            const float rest_moved = FASTKM_MIN(rest_sq / rest, sqrtf(rest_sq));
-            panel[p * PANEL_ROWS + r] = rest;
-            if (r >= n_rows) continue;
-            sketches->sq_norms[i + r] = inside + rest * rest;
-            sketches->errors[i + r] = (moved + rest_moved) * full.slack + flushed;
-        }
-    }
-}
-
-/* Centroids whose coordinates are found together: the directions are read once for them. */
-#define FOLLOWED_TOGETHER 4
-
-/* Coordinates of centroids [j_begin, j_end) in the basis, and the centroids in the frame. */
-static void project_centroids(const fastkm_frame* frame, const fastkm_basis* basis,
-                              const double* centroids, int64_t d, int64_t j_begin, int64_t j_end,
-                              const fastkm_centroid_sketches* sketches) {
-    const int64_t p = basis->p;
-    for (int64_t j = j_begin; j < j_end; j++) {
-        double* inside = sketches->inside + j * 2 * p;
-        memcpy(inside + p, inside, (size_t)p * sizeof *inside);
-        memset(inside, 0, (size_t)p * sizeof *inside);
-    }
-    for (int64_t f = 0; f < d; f++) {
-        const double* q_f = basis->directions + f * p;
-        for (int64_t j = j_begin; j < j_end; j++) {
-            const double z = (centroids[j * d + f] - frame->shift[f]) * frame->scale;
-            double* FASTKM_RESTRICT inside = sketches->inside + j * 2 * p;
-            sketches->framed[j * d + f] = (float)z;
-            for (int64_t q = 0; q < p; q++) inside[q] += z * q_f[q];
-        }
-    }
-}
-
-/* Sketches of centroids [j_begin, j_end), in float64 but for their last rounding, and how far the
- * centroids have moved outside of the basis since the last call. */
-static void follow(const fastkm_frame* frame, const fastkm_basis* basis, const double* centroids,
-                   const double* old, int64_t d, int64_t k, int64_t j_begin, int64_t j_end,
-                   const fastkm_centroid_sketches* sketches) {
-    const int64_t p = basis->p, width = p + 1;
-    for (int64_t j = j_begin; j < j_end; j += FOLLOWED_TOGETHER)
-        project_centroids(frame, basis, centroids, d, j, FASTKM_MIN(j + FOLLOWED_TOGETHER, j_end),
-                          sketches);
-    for (int64_t j = j_begin; j < j_end; j++) {
-        const int64_t group = j - j % FASTKM_TILE_CENTROIDS;
-        const int64_t size = FASTKM_MIN(k - group, FASTKM_TILE_CENTROIDS);
-        float* tile = sketches->tiles + group * width + j - group;
-        const double *inside = sketches->inside + j * 2 * p, *last = inside + p;
-        double sq_norm = 0, sq_inside = 0, sq_drift = 0, sq_drift_inside = 0, sq_sketch = 0;
-        for (int64_t f = 0; f < d; f++) {
-            const double z = (centroids[j * d + f] - frame->shift[f]) * frame->scale;
-            const double moved = (centroids[j * d + f] - old[j * d + f]) * frame->scale;
-            sq_norm += z * z;
-            sq_drift += moved * moved;
-        }
-        for (int64_t q = 0; q < p; q++) {
-            const double moved = inside[q] - last[q];
-            const float t = (float)inside[q];
-            sq_inside += inside[q] * inside[q];
-            sq_drift_inside += moved * moved;
-            sq_sketch += (double)t * t;
-            tile[q * size] = -2 * t;
-        }
-        /* More than all that float64 rounds, in coordinates now and before and in sums of squares.
-         */
-        const double tiny = (sq_norm + sq_drift) * (double)(d + p) * 0x1p-44 + FLT_MIN;
-        const double rest = sqrt(FASTKM_MAX(sq_norm - sq_inside, 0));
-        const double rest_sq = 1.01 * basis->skew * sq_inside + tiny;
-        const double rest_moved = FASTKM_MIN(rest_sq / rest, sqrt(rest_sq));
-        const double drift = sq_drift - sq_drift_inside / (1 + basis->skew) + tiny;
-        const float rest_f32 = (float)rest;
-        tile[p * size] = -2 * rest_f32;
-        sketches->sq_norms[j] = (float)(sq_sketch + (double)rest_f32 * rest_f32);
-        sketches->rests[j] = rest_f32;
-        sketches->errors[j] =
-            (float)((rest_moved + 0x1p-23 * (sqrt(sq_inside) + rest)) * 1.0001 + sqrt(tiny));
-        sketches->drifts[j] = drift < 0 ? 0 : (float)(sqrt(drift) * 1.0001);
-    }
-}
+/* By this share bounds that last are wider than they need be: more than rounds on their way. */
+#define MARGIN 1e-4
 
 /* One filtered pass. */
 typedef struct {
@@ -185,19 +33,6 @@ typedef struct {
     float rounding;      /* of a product, or a squared distance, of sketches */
 } row_sketch;
 
-static FASTKM_INLINE row_sketch sketch_of(const filter_pass* pass, int64_t i) {
-    const fastkm_filter* filter = pass->filter;
-    const fastkm_sketches* sketches = &filter->sketches;
-    const int64_t r = i % PANEL_ROWS;
-    const float sq_norm = sketches->sq_norms[i], norm = sqrtf(sq_norm), radius = filter->max_norm;
-    const float both = norm + radius;
-    const float chain = pass->bound.a * (radius * (both + norm) + sq_norm);
-    return (row_sketch){
-        sq_norm, sketches->panels[(i - r) * (filter->p + 1) + filter->p * PANEL_ROWS + r],
-        sketches->errors[i] + filter->max_error, 0x1.2p-23f * both + pass->flushed,
-        (chain + pass->bound.c * (1 + both) + 1e-6f * both * both) * pass->bound.slack};
-}
-
 /* The product above which a centroid is surely farther than `upper`. */
 static FASTKM_INLINE float product_limit(const fastkm_filter* filter, const row_sketch* row,
                                          float upper) {
@@ -212,58 +47,31 @@ static FASTKM_INLINE float inside_sq(const fastkm_filter* filter, const row_sket
     return product + row->sq_norm - difference * difference;
 }
 
-/* At least the distance to the own centroid. */
-static FASTKM_INLINE float own_upper(const fastkm_filter* filter, const row_sketch* row,
-                                     float product, int32_t own, float own_rest) {
-    const float inside = sqrtf(inside_sq(filter, row, product, own) + row->rounding) + row->error;
-    return sqrtf(inside * inside * filter->stretch * filter->stretch + own_rest * own_rest) *
-               1.00001f +
-           FLT_MIN;
+/* At most the distance inside of the basis. */
+static FASTKM_INLINE double inside_lower(const filter_pass* pass, const row_sketch* row,
+                                         float product, int32_t j) {
+    const float sq = inside_sq(pass->filter, row, product, j) - row->rounding;
+    const float inside = sq > 0 ? (sqrtf(sq) - row->error) / pass->filter->stretch : 0;
+    return inside > 0 ? inside * 0.99999 : 0;
 }
 
 /* At least the distance outside of the basis, from an upper bound of the whole and what is inside.
  */
 static float outside_of(const filter_pass* pass, const row_sketch* row, float product, int32_t j,
                         float upper) {
-    const float sq = inside_sq(pass->filter, row, product, j) - row->rounding;
-    const float inside = sq > 0 ? (sqrtf(sq) - row->error) / pass->filter->stretch : 0;
-    const double low = inside > 0 ? inside * 0.99999f : 0;
-    const double outside = (double)upper * upper - low * low;
+    const double inside = inside_lower(pass, row, product, j);
+    const double outside = (double)upper * upper - inside * inside;
     return outside < 0 ? FLT_MIN : (float)(sqrt(outside) * (1 + 0x1p-20)) + FLT_MIN;
 }
 
-static FASTKM_INLINE void sketch_tile(const float* panel, const fastkm_filter* filter,
-                                      int64_t j_begin, const int n_centroids, lines_ahead ahead,
-                                      float* out) {
-    const int64_t width = filter->p + 1;
-    vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-    products(panel, filter->centroids.tiles + j_begin * width, filter->centroids.sq_norms + j_begin,
-             width, n_centroids, &ahead, product);
-    for (int j = 0; j < n_centroids; j++)
-        for (int v = 0; v < TILE_VECTORS; v++)
-            vf_store(out + (j_begin + j) * PANEL_ROWS + v * LANES, product[j][v]);
-}
-
-/* Adds to each row's list the centroids whose product is not above its limit. */
-static void list_centroids(const float* products, int64_t k, const float* limits,
-                           fastkm_candidate_list* lists) {
-    vf limit[TILE_VECTORS];
-    for (int v = 0; v < TILE_VECTORS; v++) limit[v] = vf_load(limits + v * LANES);
-    for (int64_t j = 0; j < k; j++) {
-        const float* of_j = products + j * PANEL_ROWS;
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            uint32_t open =
-                ~vm_bits(vf_lt(limit[v], vf_load(of_j + v * LANES))) & ((1u << LANES) - 1);
-            for (int r = v * LANES; open; r++, open >>= 1) {
-                if (!(open & 1)) continue;
-                if (lists[r].count < FASTKM_KEPT_CANDIDATES) {
-                    lists[r].index[lists[r].count] = (int32_t)j;
-                    lists[r].product[lists[r].count] = of_j[r];
-                }
-                lists[r].count++;
-            }
-        }
-    }
+/* At most the distance outside of the basis, from a lower bound of the whole. */
+static double outside_lower(const filter_pass* pass, const row_sketch* row, float product,
+                            int32_t j, float lower) {
+    const float stretch = pass->filter->stretch;
+    const float sq = inside_sq(pass->filter, row, product, j) + row->rounding;
+    const double inside = (sqrtf(FASTKM_MAX(sq, 0)) + row->error) * stretch * 1.00001;
+    const double outside = (double)lower * lower - inside * inside;
+    return lower > 0 && outside > 0 ? sqrt(outside) * (1 - 0x1p-20) : 0;
 }
 
 /* Of the centroids measured of a row, the nearest, and bounds of its distance and of the second
@@ -271,8 +79,32 @@ static void list_centroids(const float* products, int64_t k, const float* limits
 typedef struct {
     int32_t label;
     int32_t tried; /* measured beside its own before it has a list, or -1 */
-    float least, lower, upper, second_lower;
+    float least, lower, upper;
+    int32_t others[FASTKM_RIVALS]; /* the nearest of the others, or -1, and their distances */
+    float other_lowers[FASTKM_RIVALS];
 } measured_row;
+
+static measured_row not_measured(int32_t own) {
+    measured_row row = {own, -1, INFINITY, INFINITY, INFINITY, {0}, {0}};
+    for (int o = 0; o < FASTKM_RIVALS; o++) {
+        row.others[o] = -1;
+        row.other_lowers[o] = INFINITY;
+    }
+    return row;
+}
+
+/* Of the others the second nearest and so on, nearest first. */
+static void add_other(measured_row* measured, int32_t j, float lower) {
+    for (int o = 0; o < FASTKM_RIVALS; o++) {
+        if (!(lower < measured->other_lowers[o])) continue;
+        const int32_t farther = measured->others[o];
+        const float farther_lower = measured->other_lowers[o];
+        measured->others[o] = j;
+        measured->other_lowers[o] = lower;
+        j = farther;
+        lower = farther_lower;
+    }
+}
 
 /* A row in the frame. */
 static void centre_row(const fastkm_points* points, const fastkm_frame* frame, int64_t i,
@@ -331,27 +163,186 @@ static void measure(const filter_pass* pass, const row_sketch* row, int32_t j,
     const float error = (row->input_error + pass->sum_error * dist) * 1.0001f;
     pass->work->n_distances++;
     if (dist < measured->least) {
-        measured->second_lower = FASTKM_MIN(measured->second_lower, measured->lower);
+        add_other(measured, measured->label, measured->lower);
         measured->least = dist;
         measured->lower = dist - error;
         measured->upper = dist + error;
         measured->label = j;
     } else {
-        measured->second_lower = FASTKM_MIN(measured->second_lower, dist - error);
+        add_other(measured, j, dist - error);
     }
 }
 
 /* A panel's rows between the sketches and their labels. */
 typedef struct {
-    int64_t i, n_rows;
+    const int32_t* rows;
+    int32_t slots[PANEL_ROWS];
+    int64_t n_rows;
     int64_t open[PANEL_ROWS], n_open; /* rows that the sketches do not decide */
-    float* products; /* (k, PANEL_ROWS) of sketches; infinite for a row and its own centroid */
+    float* gaps;                      /* the filter's, of this panel */
+    double* moves;
+    int32_t* tiles;                   /* of centroids that the gaps do not exclude */
+    int64_t n_tiles, n_own_tiles;
+    float* products; /* (k, PANEL_ROWS) of sketches, of those tiles; infinite for a row and its own
+                        centroid */
     float own_products[PANEL_ROWS], limits[PANEL_ROWS];
+    float uppers[PANEL_ROWS]; /* at least the distances to the own centroids, by a margin */
     int32_t own[PANEL_ROWS];
-    row_sketch sketches[PANEL_ROWS];
+    float own_rests[PANEL_ROWS];
+    /* What row_sketch has, of each row. */
+    float sq_norms[PANEL_ROWS], rests[PANEL_ROWS], errors[PANEL_ROWS], input_errors[PANEL_ROWS],
+        roundings[PANEL_ROWS];
     measured_row measured[PANEL_ROWS];
     fastkm_candidate_list* lists;
 } filtered_panel;
+
+static FASTKM_INLINE row_sketch sketch_of(const filtered_panel* panel, int64_t r) {
+    return (row_sketch){panel->sq_norms[r], panel->rests[r], panel->errors[r],
+                        panel->input_errors[r], panel->roundings[r]};
+}
+
+static FASTKM_INLINE int64_t n_tiles_of(int64_t k) {
+    return (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+}
+
+/* A bound to keep, rounded down: what is there now, and the moves so far. */
+static float lasting(double gap, double moves) {
+    return gap > 0 ? (float)((gap + moves) * (1 - 0x1p-23)) : -INFINITY;
+}
+
+/* Whether the centroid at place j is farther than the own one by what its distance was. */
+static int is_excluded_rival(const filter_pass* pass, const filtered_panel* panel, int64_t r,
+                             int32_t j, float product) {
+    const fastkm_row_bounds* bounds = pass->filter->bounds + panel->slots[r];
+    for (int o = 0; o < FASTKM_RIVALS; o++) {
+        if (bounds->rivals[o] != j) continue;
+        const row_sketch sketch = sketch_of(panel, r);
+        const double inside = inside_lower(pass, &sketch, product, j);
+        const double rest = bounds->rival_rests[o] - pass->filter->drifts[j];
+        const double sq_lower = inside * inside + (rest > 0 ? rest * rest : 0);
+        return sq_lower > (double)panel->uppers[r] * panel->uppers[r];
+    }
+    return 0;
+}
+
+/* Which tiles of centroids the panel's gaps do not exclude after the last moves: first those that
+ * hold an own centroid, and then the others. */
+static void choose_tiles(const filter_pass* pass, filtered_panel* panel) {
+    const fastkm_filter* filter = pass->filter;
+    const int64_t n_tiles = n_tiles_of(pass->centroids->k);
+    float *gaps = panel->gaps, fastest = 0;
+    panel->n_tiles = 0;
+    for (int64_t r = 0; r < panel->n_rows; r++) {
+        const int32_t t = panel->own[r] / FASTKM_TILE_CENTROIDS;
+        fastest = FASTKM_MAX(fastest, filter->centroids.moves[panel->own[r]]);
+        if (gaps[t] < 0 && gaps[t] > -INFINITY) continue;
+        panel->tiles[panel->n_tiles++] = t;
+        gaps[t] = -1; /* listed */
+    }
+    panel->n_own_tiles = panel->n_tiles;
+    *panel->moves += fastest;
+    for (int64_t t = 0; t < n_tiles; t++)
+        if (!(gaps[t] > *panel->moves + filter->tile_moves[t]) && gaps[t] != -1)
+            panel->tiles[panel->n_tiles++] = (int32_t)t;
+}
+
+/* How much farther a centroid is than a vector of rows' own ones, at least, from its product. */
+static FASTKM_INLINE vf margin_of(const filter_pass* pass, const filtered_panel* panel, int64_t r,
+                               vf product) {
+    const vf sq_norm = vf_load(panel->sq_norms + r);
+    const vf sq = vf_add(product, vf_sub(sq_norm, vf_load(panel->roundings + r)));
+    const vf root = vf_mul(vf_sqrt(vf_max(sq, vf_set1(0))), vf_set1((float)(1 - MARGIN)));
+    const vf unstretch = vf_set1((1 - 1e-6f) / pass->filter->stretch);
+    const vf lower = vf_mul(vf_sub(root, vf_load(panel->errors + r)), unstretch);
+    return vf_sub(lower, vf_load(panel->uppers + r));
+}
+
+/* Products of the panel's sketches and a tile's, unless their heads and what is left of the norms
+ * show already that no row is as near to any of these centroids as to its own. Returns how much
+ * farther they are then, or 0. */
+static FASTKM_INLINE float sketch_tile(const filter_pass* pass, const filtered_panel* panel,
+                                       int64_t j_begin, const int n_centroids, const int has_head,
+                                       lines_ahead ahead) {
+    const fastkm_filter* filter = pass->filter;
+    const int64_t width = filter->p + 2, head = has_head ? filter->head : 0;
+    const float* tile = filter->centroids.tiles + j_begin * width;
+    const float* sketches = pass->work->panel;
+    lines_ahead here = {ahead.next, FASTKM_MIN(ahead.lines_per_tile, head)};
+    vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
+    products(sketches, tile, filter->centroids.sq_norms + j_begin, head, n_centroids, &here,
+             product);
+    here.lines_per_tile = ahead.lines_per_tile - here.lines_per_tile;
+    if (has_head) {
+        const float *tails = sketches + (width - 1) * PANEL_ROWS,
+                    *tails_of_tile = tile + (width - 1) * n_centroids;
+        vf gap = vf_set1(INFINITY);
+        uint32_t is_open = 0;
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            const vf tail = vf_load(tails + v * LANES);
+            vf least = vf_set1(INFINITY);
+            for (int j = 0; j < n_centroids; j++)
+                least = vf_min(vf_fma(tail, vf_set1(tails_of_tile[j]), product[j][v]), least);
+            is_open |= ~vm_bits(vf_lt(vf_load(panel->limits + v * LANES), least)) &
+                       ((1u << LANES) - 1);
+            gap = vf_min(margin_of(pass, panel, v * LANES, least), gap);
+        }
+        if (!is_open) {
+            for (int64_t line = 0; line < here.lines_per_tile; line++)
+                prefetch(here.next + line * LINE_BYTES);
+            pass->work->n_products += panel->n_rows * n_centroids * (head + 1);
+            return FASTKM_MAX(least_lane(gap), FLT_MIN);
+        }
+    }
+    add_products(sketches + head * PANEL_ROWS, tile + head * n_centroids, width - 1 - head,
+                 n_centroids, &here, product);
+    for (int j = 0; j < n_centroids; j++)
+        for (int v = 0; v < TILE_VECTORS; v++)
+            vf_store(panel->products + (j_begin + j) * PANEL_ROWS + v * LANES, product[j][v]);
+    pass->work->n_products += panel->n_rows * n_centroids * (width - 1 + has_head);
+    return 0;
+}
+
+/* Adds centroid j to the lists of the rows, from r_begin on, whose limits its products are not
+ * above. */
+static void list_open(const filter_pass* pass, const filtered_panel* panel, vf limit,
+                      int64_t r_begin, int32_t j) {
+    const float* products = panel->products + j * PANEL_ROWS;
+    uint32_t open = ~vm_bits(vf_lt(limit, vf_load(products + r_begin))) & ((1u << LANES) - 1);
+    for (int64_t r = r_begin; open; r++, open >>= 1) {
+        fastkm_candidate_list* list = &panel->lists[r];
+        if (!(open & 1) || is_excluded_rival(pass, panel, r, j, products[r]))
+            continue;
+        if (list->count < FASTKM_KEPT_CANDIDATES) {
+            list->index[list->count] = j;
+            list->product[list->count] = products[r];
+        }
+        list->count++;
+    }
+}
+
+/* Adds those of a tile's centroids to the lists whose product is not above the row's limit. Returns
+ * how much farther than its own centroid they are at least to every row; 0 where that is unknown. */
+static float list_tile(const filter_pass* pass, const filtered_panel* panel, int64_t j_begin) {
+    const int64_t j_end = FASTKM_MIN(j_begin + FASTKM_TILE_CENTROIDS, pass->centroids->k);
+    vf gap = vf_set1(INFINITY);
+    uint32_t is_open = 0;
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        const int64_t r_begin = v * LANES;
+        const float* of_tile = panel->products + r_begin;
+        const vf limit = vf_load(panel->limits + r_begin);
+        vf least = vf_load(of_tile + j_begin * PANEL_ROWS);
+        for (int64_t j = j_begin + 1; j < j_end; j++)
+            least = vf_min(vf_load(of_tile + j * PANEL_ROWS), least);
+        if (~vm_bits(vf_lt(limit, least)) & ((1u << LANES) - 1)) {
+            is_open = 1;
+            for (int64_t j = j_begin; j < j_end; j++)
+                list_open(pass, panel, limit, r_begin, (int32_t)j);
+        } else if (!is_open) {
+            gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
+        }
+    }
+    return is_open ? 0 : least_lane(gap);
+}
 
 static float product_of(const filtered_panel* panel, int64_t r, int32_t j) {
     return j == panel->own[r] ? panel->own_products[r] : panel->products[j * PANEL_ROWS + r];
@@ -360,13 +351,14 @@ static float product_of(const filtered_panel* panel, int64_t r, int32_t j) {
 /* Measures row r's own centroid, if that is still to do, and strikes off its list what that
  * excludes. */
 static void tighten(const filter_pass* pass, int64_t r, filtered_panel* panel) {
+    const row_sketch sketch = sketch_of(panel, r);
     measured_row* measured = &panel->measured[r];
     fastkm_candidate_list* list = &panel->lists[r];
     int32_t n_kept = 0;
-    centre_row(pass->points, pass->frame, panel->i + r, pass->scratch->panel);
-    if (measured->upper == INFINITY) measure(pass, &panel->sketches[r], panel->own[r], measured);
+    centre_row(pass->points, pass->frame, panel->rows[r], pass->scratch->panel);
+    if (measured->upper == INFINITY) measure(pass, &sketch, panel->own[r], measured);
     if (list->count > FASTKM_KEPT_CANDIDATES) return;
-    const float limit = product_limit(pass->filter, &panel->sketches[r], measured->upper);
+    const float limit = product_limit(pass->filter, &sketch, measured->upper);
     for (int32_t c = 0; c < list->count; c++) {
         if (list->product[c] > limit) continue;
         list->index[n_kept] = list->index[c];
@@ -375,16 +367,30 @@ static void tighten(const filter_pass* pass, int64_t r, filtered_panel* panel) {
     list->count = n_kept;
 }
 
+/* Makes the products of the tiles that are excluded infinite: from here on all are looked at. */
+static void show_excluded(filtered_panel* panel, int64_t k) {
+    const int64_t n_tiles = n_tiles_of(k);
+    for (int64_t t = 0; t < n_tiles; t++) {
+        int64_t o = 0;
+        while (o < panel->n_tiles && panel->tiles[o] != t) o++;
+        if (o < panel->n_tiles) continue;
+        const int64_t begin = t * FASTKM_TILE_CENTROIDS * PANEL_ROWS;
+        const int64_t end = FASTKM_MIN((t + 1) * FASTKM_TILE_CENTROIDS, k) * PANEL_ROWS;
+        for (int64_t item = begin; item < end; item++) panel->products[item] = INFINITY;
+    }
+}
+
 /* New lists for the rows whose list overflowed, after the centroid with the nearest sketch has been
  * measured too. */
 static void list_again(const filter_pass* pass, filtered_panel* panel) {
-    const int64_t i = panel->i, n_rows = panel->n_rows, k = pass->centroids->k;
+    const int64_t n_rows = panel->n_rows, k = pass->centroids->k;
     float least[PANEL_ROWS];
     int32_t nearest[PANEL_ROWS];
     int64_t n_long = 0;
     for (int64_t r = 0; r < PANEL_ROWS; r++) panel->limits[r] = -INFINITY;
     for (int64_t r = 0; r < n_rows; r++) n_long += panel->lists[r].count > FASTKM_KEPT_CANDIDATES;
     if (!n_long) return;
+    show_excluded(panel, k);
     for (int v = 0; v < TILE_VECTORS; v++) {
         vf best = vf_set1(INFINITY);
         vi index = vi_set1(0);
@@ -397,62 +403,86 @@ static void list_again(const filter_pass* pass, filtered_panel* panel) {
         vi_store(nearest + v * LANES, index);
     }
     for (int64_t r = 0; r < n_rows; r++) {
+        const row_sketch sketch = sketch_of(panel, r);
         measured_row* measured = &panel->measured[r];
         if (panel->lists[r].count <= FASTKM_KEPT_CANDIDATES) continue;
-        centre_row(pass->points, pass->frame, i + r, pass->scratch->panel);
-        measure(pass, &panel->sketches[r], panel->own[r], measured);
+        centre_row(pass->points, pass->frame, panel->rows[r], pass->scratch->panel);
+        measure(pass, &sketch, panel->own[r], measured);
         if (least[r] < INFINITY) {
             measured->tried = nearest[r];
-            measure(pass, &panel->sketches[r], nearest[r], measured);
+            measure(pass, &sketch, nearest[r], measured);
         }
-        panel->limits[r] = product_limit(pass->filter, &panel->sketches[r], measured->upper);
+        panel->limits[r] = product_limit(pass->filter, &sketch, measured->upper);
         panel->lists[r].count = 0;
     }
-    list_centroids(panel->products, k, panel->limits, panel->lists);
+    for (int64_t o = 0; o < panel->n_tiles; o++)
+        list_tile(pass, panel, panel->tiles[o] * FASTKM_TILE_CENTROIDS);
 }
 
 /* The label of row r, which is in scratch->panel, from its list, or from all centroids that the
  * sketches leave where the list overflowed. Keeps what its distance says of the rest. */
 static int32_t refine(const filter_pass* pass, int64_t r, filtered_panel* panel) {
-    const row_sketch* row = &panel->sketches[r];
+    const fastkm_filter* filter = pass->filter;
+    const row_sketch sketch = sketch_of(panel, r), *row = &sketch;
     const fastkm_candidate_list* list = &panel->lists[r];
+    fastkm_row_bounds* bounds = filter->bounds + panel->slots[r];
     const int is_listed = list->count <= FASTKM_KEPT_CANDIDATES;
     const int64_t n_candidates = is_listed ? list->count : pass->centroids->k;
     measured_row* measured = &panel->measured[r];
-    float limit = product_limit(pass->filter, row, measured->upper);
+    float limit = product_limit(filter, row, measured->upper);
     for (int64_t c = 0; c < n_candidates; c++) {
         const float upper = measured->upper;
         const int32_t j = is_listed ? list->index[c] : (int32_t)c;
         const float product = is_listed ? list->product[c] : panel->products[c * PANEL_ROWS + r];
         if (product > limit || j == measured->tried) continue;
         measure(pass, row, j, measured);
-        if (measured->upper < upper) limit = product_limit(pass->filter, row, measured->upper);
+        if (measured->upper < upper) limit = product_limit(filter, row, measured->upper);
     }
     int32_t label = measured->label;
-    if (!(measured->second_lower > measured->upper * 1.000001f))
-        label =
-            exact_label(pass->points, pass->frame, pass->centroids, panel->i + r, pass->scratch);
-    pass->filter->own_rests[panel->i + r] =
-        outside_of(pass, row, product_of(panel, r, label), label, measured->upper);
+    const int is_clear = measured->other_lowers[0] > measured->upper * 1.000001f;
+    if (!is_clear)
+        label = filter->centroids.place[exact_label(pass->points, pass->frame, pass->centroids,
+                                                    panel->rows[r], pass->scratch)];
+    bounds->own_rest = outside_of(pass, row, product_of(panel, r, label), label, measured->upper);
+    for (int o = 0; o < FASTKM_RIVALS; o++) {
+        const int32_t j = is_clear ? measured->others[o] : -1;
+        bounds->rivals[o] = j;
+        if (j < 0) continue;
+        const double rest =
+            outside_lower(pass, row, product_of(panel, r, j), j, measured->other_lowers[o]);
+        bounds->rival_rests[o] = (float)((rest + filter->drifts[j]) * (1 - 0x1p-23));
+    }
     return label;
 }
 
 static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32_t* labels) {
-    const int64_t i = panel->i, n_rows = panel->n_rows;
+    const int64_t n_rows = panel->n_rows;
+    const int32_t* rows = panel->rows;
     const rounding_bound bound = bound_for(pass->points->d);
     nearest_two nearest;
     float sq_norms[PANEL_ROWS];
-    load_panel(pass->points, pass->frame, i, n_rows, pass->scratch->panel, sq_norms);
-    fold_panel(pass->scratch->panel, pass->centroids,
-               lines_of_next_panel(pass->points, i, pass->centroids->k), &nearest);
-    settle_panel(pass->points, pass->frame, pass->centroids, &bound, i, n_rows, 1, &nearest,
-                 sq_norms, pass->scratch, labels);
+    gather_panel(pass->points, pass->frame, rows, n_rows, pass->scratch->panel, sq_norms);
+    fold_panel(pass->scratch->panel, pass->centroids, (lines_ahead){NULL, 0}, &nearest);
+    for (int64_t r = 0; r < n_rows; r += LANES) {
+        const uint32_t open =
+            undecided(&bound, vf_load(nearest.best + r), vf_load(nearest.second + r),
+                      vf_load(sq_norms + r), pass->centroids->max_norm);
+        for (int64_t l = 0; l < FASTKM_MIN(n_rows - r, LANES); l++) {
+            int32_t label = nearest.index[r + l];
+            if (open >> l & 1)
+                label = exact_label(pass->points, pass->frame, pass->centroids, rows[r + l],
+                                    pass->scratch);
+            labels[r + l] = pass->filter->centroids.place[label];
+        }
+    }
     for (int64_t r = 0; r < n_rows; r++) {
-        measured_row measured = {labels[r], -1, INFINITY, INFINITY, INFINITY, INFINITY};
-        centre_row(pass->points, pass->frame, i + r, pass->scratch->panel);
-        measure(pass, &panel->sketches[r], labels[r], &measured);
-        pass->filter->own_rests[i + r] = outside_of(
-            pass, &panel->sketches[r], product_of(panel, r, labels[r]), labels[r], measured.upper);
+        const row_sketch sketch = sketch_of(panel, r);
+        measured_row measured = not_measured(labels[r]);
+        centre_row(pass->points, pass->frame, rows[r], pass->scratch->panel);
+        measure(pass, &sketch, labels[r], &measured);
+        pass->filter->bounds[panel->slots[r]].own_rest = outside_of(
+            pass, &sketch, product_of(panel, r, labels[r]), labels[r], measured.upper);
+        for (int o = 0; o < FASTKM_RIVALS; o++) pass->filter->bounds[panel->slots[r]].rivals[o] = -1;
     }
     pass->work->n_forced_rows += n_rows;
 }
@@ -482,72 +512,198 @@ static void settle_lists(const filter_pass* pass, filtered_panel* panel, int32_t
     }
     for (int64_t o = 0; o < n_long; o++) {
         const int64_t r = open[o];
-        centre_row(pass->points, pass->frame, panel->i + r, pass->scratch->panel);
+        centre_row(pass->points, pass->frame, panel->rows[r], pass->scratch->panel);
         labels[r] = refine(pass, r, panel);
     }
 }
 
-/* Products of the sketches of the panel from row i on; the rows that the panel before it must read
- * are asked for meanwhile. */
-static void sketch_panel(const filter_pass* pass, int64_t i, const filtered_panel* before,
-                         float* products) {
+/* The panel's sketches, coordinates first; past its end the last row's again. */
+static void load_sketches(const filter_pass* pass, const filtered_panel* panel, float* out) {
+    const int64_t width = pass->filter->p + 2;
+    const float* rows[PANEL_ROWS];
+    for (int64_t r = 0; r < PANEL_ROWS; r++)
+        rows[r] =
+            pass->filter->sketches + panel->slots[FASTKM_MIN(r, panel->n_rows - 1)] * width;
+    for (int v = 0; v < TILE_VECTORS; v++)
+        for (int64_t q = 0; q < width; q += LANES) {
+            vf y[LANES];
+            for (int r = 0; r < LANES; r++) y[r] = vf_load(rows[v * LANES + r] + q);
+            vf_transpose(y);
+            for (int64_t c = 0; c < FASTKM_MIN(LANES, width - q); c++)
+                vf_store(out + (q + c) * PANEL_ROWS + v * LANES, y[c]);
+        }
+}
+
+/* Asks memory for what the pass reads first of the rows from place i of the order on. */
+static void prefetch_sketches(const filter_pass* pass, int64_t i, int64_t i_end) {
     const fastkm_filter* filter = pass->filter;
-    const float* sketches = filter->sketches.panels + i * (filter->p + 1);
-    const int64_t k = pass->centroids->k;
-    int64_t o = 0;
-    for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS, o++) {
-        const lines_ahead ahead = o < before->n_open
-                                      ? lines_of_row(pass->points, before->i + before->open[o])
-                                      : (lines_ahead){NULL, 0};
-#define SKETCH(n) sketch_tile(sketches, filter, j, n, ahead, products)
+    const int64_t bytes = (filter->p + 2) * (int64_t)sizeof(float);
+    for (; i < i_end; i++) {
+        const int64_t slot = filter->slots[filter->order[i]];
+        const char* sketch = (const char*)filter->sketches + slot * bytes;
+        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(sketch + byte);
+        prefetch(sketch + bytes - 1);
+        prefetch((const char*)(filter->bounds + slot));
+    }
+}
+
+/* Products of the panel's sketches and those of tile o of its list; returns as sketch_tile. The o-th
+ * row that the panel before it must read is asked for meanwhile. */
+static float sketch_listed(const filter_pass* pass, const filtered_panel* panel, int64_t o,
+                           const filtered_panel* before) {
+    const int64_t k = pass->centroids->k, j = panel->tiles[o] * FASTKM_TILE_CENTROIDS;
+    const int has_head = pass->filter->head > 0 && o >= panel->n_own_tiles;
+    const lines_ahead ahead = o < before->n_open
+                                  ? lines_of_row(pass->points, before->rows[before->open[o]])
+                                  : (lines_ahead){NULL, 0};
+    float gap = 0;
+    if (has_head) {
+#define SKETCH(n) gap = sketch_tile(pass, panel, j, n, 1, ahead)
+        WITH_CONSTANT_TILE(k - j, SKETCH)
+#undef SKETCH
+    } else {
+#define SKETCH(n) sketch_tile(pass, panel, j, n, 0, ahead)
         WITH_CONSTANT_TILE(k - j, SKETCH)
 #undef SKETCH
     }
-    for (; o < before->n_open; o++) prefetch_row(pass->points, before->i + before->open[o]);
+    return gap;
 }
 
-/* Measures a row's own centroid, of which nothing is known yet; returns at least the distance. */
-static float measure_own(const filter_pass* pass, int64_t r, filtered_panel* panel) {
-    const int64_t i = panel->i + r;
-    const int32_t own = panel->own[r];
-    if (i + 1 < pass->points->n) prefetch_row(pass->points, i + 1);
-    centre_row(pass->points, pass->frame, i, pass->scratch->panel);
-    measure(pass, &panel->sketches[r], own, &panel->measured[r]);
-    pass->filter->own_rests[i] = outside_of(pass, &panel->sketches[r], panel->own_products[r], own,
-                                            panel->measured[r].upper);
-    return panel->measured[r].upper;
-}
-
-/* Which centroids each row's sketch and its own centroid's leave, before anything is measured. */
-static void list_panel(const filter_pass* pass, int64_t i, int64_t n_rows,
-                       const int32_t* labels_old, filtered_panel* panel) {
+/* How far rounding reaches, and at least the distances to the own centroids: inside of the basis by
+ * their products, outside by own_rests. */
+static void bound_own(const filter_pass* pass, const float own_sketch_rests[PANEL_ROWS],
+                      filtered_panel* panel) {
     const fastkm_filter* filter = pass->filter;
-    panel->i = i;
+    const rounding_bound* bound = &pass->bound;
+    const vf radius = vf_set1(filter->max_norm), stretch = vf_set1(filter->stretch);
+    const vf a = vf_set1(bound->a), c = vf_set1(bound->c), slack = vf_set1(bound->slack);
+    const vf outwards = vf_set1(1.00001f);
+    for (int64_t r = 0; r < PANEL_ROWS; r += LANES) {
+        const vf sq_norm = vf_load(panel->sq_norms + r), norm = vf_sqrt(sq_norm);
+        const vf both = vf_add(norm, radius);
+        const vf chain = vf_mul(a, vf_fma(radius, vf_add(both, norm), sq_norm));
+        const vf flushed = vf_mul(c, vf_add(vf_set1(1), both));
+        const vf rest = vf_mul(vf_set1(2e-6f), vf_mul(both, both));
+        const vf rounding = vf_mul(vf_add(vf_add(chain, flushed), rest), slack);
+        const vf error = vf_add(vf_load(panel->errors + r), vf_set1(filter->max_error));
+        vf_store(panel->roundings + r, rounding);
+        vf_store(panel->errors + r, error);
+        vf_store(panel->input_errors + r,
+                 vf_add(vf_mul(vf_set1(0x1.2p-23f), both), vf_set1(pass->flushed)));
+
+        const vf between = vf_sub(vf_load(panel->rests + r), vf_load(own_sketch_rests + r));
+        const vf product = vf_load(panel->own_products + r);
+        const vf inside_sq =
+            vf_add(vf_sub(vf_add(product, sq_norm), vf_mul(between, between)), rounding);
+        const vf inside = vf_mul(vf_add(vf_sqrt(inside_sq), error), stretch);
+        const vf own_rest = vf_load(panel->own_rests + r);
+        const vf upper = vf_fma(vf_sqrt(vf_fma(inside, inside, vf_mul(own_rest, own_rest))),
+                                outwards, vf_set1(FLT_MIN));
+        const vf reach = vf_mul(vf_fma(upper, stretch, error), outwards);
+        const vf limit =
+            vf_add(vf_sub(vf_mul(vf_mul(reach, reach), outwards), sq_norm), rounding);
+        vf_store(panel->uppers + r, vf_mul(upper, vf_set1((float)(1 + MARGIN))));
+        vf_store(panel->limits + r, limit);
+    }
+}
+
+/* Measures a row's own centroid, of which nothing is known yet. */
+static void measure_own(const filter_pass* pass, int64_t r, filtered_panel* panel) {
+    const row_sketch sketch = sketch_of(panel, r);
+    const int32_t own = panel->own[r];
+    measured_row* measured = &panel->measured[r];
+    if (r + 1 < panel->n_rows) prefetch_row(pass->points, panel->rows[r + 1]);
+    centre_row(pass->points, pass->frame, panel->rows[r], pass->scratch->panel);
+    measure(pass, &sketch, own, measured);
+    pass->filter->bounds[panel->slots[r]].own_rest =
+        outside_of(pass, &sketch, panel->own_products[r], own, measured->upper);
+    panel->uppers[r] = measured->upper * (float)(1 + MARGIN);
+    panel->limits[r] = product_limit(pass->filter, &sketch, measured->upper);
+}
+
+/* Takes the rows from place i of the order on. Their labels are those before the centroids moved,
+ * and nothing is listed yet. */
+static void begin_panel(const filter_pass* pass, int64_t i, int64_t n_rows,
+                        const int32_t* labels_old, filtered_panel* panel) {
+    panel->rows = pass->filter->order + i;
     panel->n_rows = n_rows;
     panel->n_open = 0;
+    panel->gaps = pass->filter->gaps + i / PANEL_ROWS * n_tiles_of(pass->centroids->k);
+    panel->moves = pass->filter->panel_moves + i / PANEL_ROWS;
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         panel->lists[r].count = 0;
-        panel->limits[r] = -INFINITY;
+        panel->own[r] = -1;
     }
-    for (int64_t r = 0; r < n_rows; r++) {
-        const int32_t own = labels_old[i + r];
+    for (int64_t r = 0; r < panel->n_rows; r++) {
+        panel->slots[r] = pass->filter->slots[panel->rows[r]];
+        panel->own[r] = pass->filter->centroids.place[labels_old[panel->rows[r]]];
+    }
+}
+
+/* What is known of each row without reading it. Past the panel's end no centroid is near. */
+static void bound_rows(const filter_pass* pass, filtered_panel* panel) {
+    const fastkm_filter* filter = pass->filter;
+    float own_sketch_rests[PANEL_ROWS] = {0};
+    for (int64_t r = 0; r < PANEL_ROWS; r++) {
+        panel->sq_norms[r] = panel->errors[r] = panel->own_products[r] = panel->own_rests[r] = 0;
+        if (r >= panel->n_rows) continue;
+        const int32_t own = panel->own[r];
         float* own_product = panel->products + own * PANEL_ROWS + r;
-        float* own_rest = &filter->own_rests[i + r];
-        *own_rest = (*own_rest + filter->centroids.drifts[own]) * (1 + 0x1p-22f);
-        panel->own[r] = own;
+        fastkm_row_bounds* bounds = filter->bounds + panel->slots[r];
+        bounds->own_rest = (bounds->own_rest + filter->centroids.drifts[own]) * (1 + 0x1p-22f);
+        panel->own_rests[r] = bounds->own_rest;
         panel->own_products[r] = *own_product;
         *own_product = INFINITY;
-        panel->measured[r] = (measured_row){own, -1, INFINITY, INFINITY, INFINITY, INFINITY};
-        panel->sketches[r] = sketch_of(pass, i + r);
-        panel->limits[r] =
-            product_limit(filter, &panel->sketches[r],
-                          *own_rest < INFINITY ? own_upper(filter, &panel->sketches[r],
-                                                           panel->own_products[r], own, *own_rest)
-                                               : measure_own(pass, r, panel));
+        own_sketch_rests[r] = filter->centroids.rests[own];
+        panel->sq_norms[r] = bounds->sq_norm;
+        panel->errors[r] = bounds->error;
+        panel->measured[r] = not_measured(own);
     }
-    list_centroids(panel->products, pass->centroids->k, panel->limits, panel->lists);
-    for (int64_t r = 0; r < n_rows; r++)
+    memcpy(panel->rests, pass->work->panel + filter->p * PANEL_ROWS, sizeof panel->rests);
+    bound_own(pass, own_sketch_rests, panel);
+    for (int64_t r = 0; r < PANEL_ROWS; r++) {
+        if (r >= panel->n_rows)
+            panel->limits[r] = panel->uppers[r] = -INFINITY;
+        else if (panel->own_rests[r] == INFINITY)
+            measure_own(pass, r, panel);
+    }
+}
+
+/* Which centroids each row's sketch and its own centroid's leave, before anything is measured. Of the
+ * panel's tiles those remain whose products are there. */
+static void list_panel(const filter_pass* pass, filtered_panel* panel,
+                       const filtered_panel* before) {
+    int64_t n_left = 0;
+    load_sketches(pass, panel, pass->work->panel);
+    for (int64_t o = 0; o < panel->n_own_tiles; o++) sketch_listed(pass, panel, o, before);
+    bound_rows(pass, panel);
+    for (int64_t o = 0; o < panel->n_tiles; o++) {
+        const int32_t t = panel->tiles[o];
+        float gap = o < panel->n_own_tiles ? 0 : sketch_listed(pass, panel, o, before);
+        if (gap == 0) {
+            gap = list_tile(pass, panel, t * FASTKM_TILE_CENTROIDS);
+            panel->tiles[n_left++] = t;
+        }
+        panel->gaps[t] = lasting(gap, *panel->moves + pass->filter->tile_moves[t]);
+    }
+    for (int64_t o = panel->n_tiles; o < before->n_open; o++)
+        prefetch_row(pass->points, before->rows[before->open[o]]);
+    panel->n_tiles = n_left;
+    for (int64_t r = 0; r < panel->n_rows; r++)
         if (panel->lists[r].count) panel->open[panel->n_open++] = r;
+}
+
+/* Writes the panel's labels. To a row that leaves its centroid that one is a centroid as all
+ * others, of which no gap is known. */
+static void end_panel(const filter_pass* pass, filtered_panel* panel, int32_t* labels) {
+    int32_t places[PANEL_ROWS];
+    list_again(pass, panel);
+    settle_lists(pass, panel, places);
+    for (int64_t r = 0; r < panel->n_rows; r++) {
+        labels[panel->rows[r]] = pass->filter->centroids.order[places[r]];
+        if (places[r] != panel->own[r])
+            panel->gaps[panel->own[r] / FASTKM_TILE_CENTROIDS] = -INFINITY;
+    }
 }
 
 static void assign_filtered(const fastkm_points* points, const fastkm_frame* frame,
@@ -564,21 +720,21 @@ static void assign_filtered(const fastkm_points* points, const fastkm_frame* fra
                               scratch,
                               work};
     filtered_panel panels[2];
-    filtered_panel *panel = &panels[0], *before = &panels[1];
     for (int side = 0; side < 2; side++) {
-        panels[side].n_open = panels[side].n_rows = 0;
         panels[side].products = work->products + side * centroids->k * PANEL_ROWS;
+        panels[side].tiles = work->tiles + side * n_tiles_of(centroids->k);
         panels[side].lists = scratch->lists + side * PANEL_ROWS;
     }
+    filtered_panel *panel = &panels[0], *before = &panels[1];
+    before->n_open = before->n_rows = 0;
     for (int64_t i = i_begin; i < i_end + PANEL_ROWS; i += PANEL_ROWS) {
         if (i < i_end) {
-            sketch_panel(&pass, i, before, panel->products);
-            list_panel(&pass, i, FASTKM_MIN(i_end - i, PANEL_ROWS), labels_old, panel);
+            begin_panel(&pass, i, FASTKM_MIN(i_end - i, PANEL_ROWS), labels_old, panel);
+            choose_tiles(&pass, panel);
+            prefetch_sketches(&pass, i + 2 * PANEL_ROWS, FASTKM_MIN(i_end, i + 3 * PANEL_ROWS));
+            list_panel(&pass, panel, before);
         }
-        if (before->n_rows) {
-            list_again(&pass, before);
-            settle_lists(&pass, before, labels + (before->i - i_begin));
-        }
+        if (before->n_rows) end_panel(&pass, before, labels);
         filtered_panel* const last = before;
         before = panel;
         panel = last;

@@ -22,6 +22,8 @@
  * features. */
 #define FASTKM_MOMENT_ROWS 4
 #define FASTKM_ROWS_BESIDE 8
+/* Measured centroids, beside its own, of which the filter keeps a row's distances. */
+#define FASTKM_RIVALS 2
 /* Candidates that the filter keeps of a row. */
 #define FASTKM_KEPT_CANDIDATES 64
 /* Rows of a cell of near rows, a multiple of every panel's. */
@@ -124,7 +126,8 @@ typedef struct {
 typedef struct {
     int64_t p;
     const float* tiles; /* (d, p) in groups of at most six directions, each group (d, group size) */
-    const double* directions; /* (d, p) the same values */
+    const double* directions; /* (d, stride) the same values, and zeros from p on */
+    int64_t stride;           /* p rounded up to FASTKM_ALIGN bytes, twice over */
     float skew;               /* at least ||Q'Q - I|| */
 } fastkm_basis;
 
@@ -135,13 +138,18 @@ typedef struct {
     float* errors;   /* (n,) how far rounding may have moved a sketch */
 } fastkm_sketches;
 
-/* The same of centroids, and how they move. */
+/* The same of centroids, in an order of their own, and how they move. */
 typedef struct {
-    float* tiles;    /* -2 times the sketches, in groups as fastkm_centroids.tiles */
+    const int32_t* order; /* (k,) the centroids in that order */
+    const int32_t* place; /* (k,) where each centroid is in it */
+    int64_t head;    /* as the filter's */
+    float* tiles;    /* -2 times the sketches and the norms of all but their heads, in groups as
+                        fastkm_centroids.tiles */
     float* sq_norms; /* (k,) */
     float* rests;    /* (k,) the sketches' last numbers */
     float* errors;   /* (k,) */
-    float* drifts;   /* (k,) at least how far each has moved outside of the basis */
+    float* moves;    /* (k,) at least how far each has moved */
+    float* drifts;   /* (k,) at least how far it has moved outside of the basis */
     float* framed;   /* (k, d) the centroids themselves, (c - shift) * scale */
     double* inside;  /* (k, 2, p) coordinates now and before */
 } fastkm_centroid_sketches;
@@ -182,20 +190,43 @@ typedef struct {
     const double* thresholds; /* (2^depth,) */
 } fastkm_splits;
 
-/* What a filtered pass knows before it reads X. */
+/* What is known of a row's distances before it is read. */
+typedef struct {
+    float sq_norm;   /* of its sketch */
+    float error;     /* how far rounding may have moved its sketch */
+    float own_rest;  /* at least the distance to the own centroid outside of the basis, before that
+                        drifted; infinite where nothing is known */
+    /* Places of centroids that were measured, or -1, and at most how far each is outside of the
+     * basis and all that it has drifted there since the filter began. */
+    int32_t rivals[FASTKM_RIVALS];
+    float rival_rests[FASTKM_RIVALS];
+} fastkm_row_bounds;
+
+/* What a filtered pass knows before it reads X. All moves are since the filter began. */
 typedef struct {
     int64_t p;
-    fastkm_sketches sketches; /* of the points */
+    int64_t head; /* the first coordinates, which alone may show enough; 0: not tried */
+    const int32_t* order;      /* (n,) the rows, near ones together: panels are cut from it */
+    const int32_t* slots;      /* (n,) where a row's sketch and bounds are: much in that order */
+    float* sketches;           /* (n, p + 2) of the points, and a vector more: the last is the norm
+                                  of all but the head */
+    fastkm_row_bounds* bounds; /* (n,) INOUT */
     fastkm_centroid_sketches centroids;
     float max_norm, max_error; /* of the centroids' sketches */
     float stretch; /* a sketched distance and the true one inside differ by at most this factor */
-    float* own_rests; /* (n,) INOUT: at least the distance to the own centroid outside of the basis,
-                         before that drifted; infinite where nothing is known */
+    double* drifts; /* (k,) of the centroids, outside of the basis */
+    double* tile_moves;  /* (n_tiles,) of a tile's fastest centroid, round by round */
+    double* panel_moves; /* (n_panels,) INOUT: of a panel's fastest own centroid */
+    float* gaps; /* (n_panels, n_tiles) INOUT: no row of the panel is as near to a centroid of the
+                    tile as to its own until panel and tile have moved so far, all told */
 } fastkm_filter;
 
 /* What a thread's filtered pass works in, and the work that it could not avoid. */
 typedef struct {
+    float* panel;          /* (p + 2, panel rows) some sketches, coordinates first */
     float* products;       /* (2, k, panel rows) */
+    int32_t* tiles;        /* (2, n_tiles) */
+    int64_t n_products;    /* of two numbers, in sketches */
     int64_t n_rows_read;   /* of X */
     int64_t n_distances;   /* measured */
     int64_t n_forced_rows; /* labelled by brute force */
@@ -340,7 +371,17 @@ typedef struct {
                    fastkm_scratch* scratch,          /* OUT */
                    const fastkm_sketches* sketches); /* OUT */
 
-    /* Sketches of centroids [j_begin, j_end) of k, and how far they drifted from the old ones. */
+    /* The same for a filter; panel has p + 2 panel rows. */
+    void (*sketch_rows)(const fastkm_points* points,    /* IN  */
+                        const fastkm_frame* frame,      /* IN  */
+                        const fastkm_basis* basis,      /* IN  */
+                        int64_t i_begin, int64_t i_end, /* IN  */
+                        fastkm_scratch* scratch,        /* OUT */
+                        float* panel,                   /* OUT */
+                        const fastkm_filter* filter);   /* OUT */
+
+    /* Sketches of centroids [j_begin, j_end) of their order, and how far they moved from the old
+     * ones. */
     void (*follow)(const fastkm_frame* frame,                  /* IN  */
                    const fastkm_basis* basis,                  /* IN  */
                    const double* centroids, const double* old, /* IN (k, d) */
@@ -348,8 +389,8 @@ typedef struct {
                    int64_t j_begin, int64_t j_end,             /* IN  */
                    const fastkm_centroid_sketches* sketches);  /* INOUT */
 
-    /* The labels that assign gives, for rows that have labels already; labels may be labels_old +
-     * i_begin. */
+    /* The labels that assign gives, for rows [i_begin, i_end) of the filter's order, which have
+     * labels already; labels may be labels_old. */
     void (*assign_filtered)(const fastkm_points* points,       /* IN  */
                             const fastkm_frame* frame,         /* IN  */
                             const fastkm_centroids* centroids, /* IN  */
@@ -358,7 +399,7 @@ typedef struct {
                             const int32_t* labels_old,         /* IN (n,) */
                             fastkm_scratch* scratch,           /* OUT */
                             fastkm_filter_work* work,          /* INOUT */
-                            int32_t* labels);                  /* OUT (i_end - i_begin,) */
+                            int32_t* labels);                  /* INOUT (n,) */
 
     /* Move the rows whose label changed from the sums of the old label (-1: none) to those of the
      * new one. Returns how many changed. */

@@ -59,66 +59,6 @@ static void find_parts(const fastkm_points* points, const fastkm_cell_plan* plan
     }
 }
 
-/* One column of dense float32 rows. */
-static FASTKM_INLINE vf gather_column(const fastkm_points* points, const fastkm_frame* frame,
-                                      const int32_t* rows, int64_t n_rows, int64_t f) {
-    const char* column = points->base + f * 4;
-    const float shift = frame->shift_f32[f], scale = (float)frame->scale;
-    float gathered[LANES] = {0};
-    for (int64_t r = 0; r < n_rows; r++) {
-        float x;
-        memcpy(&x, column + rows[r] * points->row_stride, sizeof x);
-        gathered[r] = (x - shift) * scale;
-    }
-    return vf_load(gathered);
-}
-
-/* Rows from anywhere into a panel, as load_panel. */
-static void gather_panel(const fastkm_points* points, const fastkm_frame* frame, /* IN  */
-                         const int32_t* rows, int64_t n_rows,                    /* IN  */
-                         float* panel, float* sq_norms)                          /* OUT */
-{
-    const int is_dense_f32 = points->dtype == FASTKM_F32 && points->col_stride == 4;
-    const int64_t d = points->d;
-    float centred[LANES][CENTRE_COLUMNS];
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        const int32_t* here = rows + v * LANES;
-        const int64_t n_here = FASTKM_MAX(FASTKM_MIN(n_rows - v * LANES, LANES), 0);
-        float* columns = panel + v * LANES;
-        int64_t f_begin = 0;
-        vf sq_norm = vf_set1(0), y[LANES];
-        for (; is_dense_f32 && n_here == LANES && f_begin + LANES <= d; f_begin += LANES) {
-            const vf shift = vf_load(frame->shift_f32 + f_begin);
-            const vf scale = vf_set1((float)frame->scale);
-            for (int r = 0; r < LANES; r++) {
-                const char* source = points->base + here[r] * points->row_stride + f_begin * 4;
-                y[r] = vf_mul(vf_sub(vf_load((const float*)source), shift), scale);
-            }
-            sq_norm = store_square(y, LANES, columns + f_begin * PANEL_ROWS, sq_norm);
-        }
-        for (; is_dense_f32 && f_begin < d; f_begin++) {
-            const vf value = gather_column(points, frame, here, n_here, f_begin);
-            sq_norm = vf_fma(value, value, sq_norm);
-            vf_store(columns + f_begin * PANEL_ROWS, value);
-        }
-        for (int64_t r = n_here; f_begin < d && r < LANES; r++)
-            memset(centred[r], 0, sizeof centred[r]);
-        for (; f_begin < d; f_begin += CENTRE_COLUMNS) {
-            const int64_t width = FASTKM_MIN(d - f_begin, CENTRE_COLUMNS);
-            for (int64_t r = 0; r < n_here; r++)
-                centre_rows(points, frame, here[r], 1, f_begin, width, &centred[r]);
-            for (int64_t c = 0; c < width; c++) {
-                float gathered[LANES];
-                for (int r = 0; r < LANES; r++) gathered[r] = centred[r][c];
-                const vf value = vf_load(gathered);
-                sq_norm = vf_fma(value, value, sq_norm);
-                vf_store(columns + (f_begin + c) * PANEL_ROWS, value);
-            }
-        }
-        vf_store(sq_norms + v * LANES, sq_norm);
-    }
-}
-
 /* Asks memory for all lines of the rows. */
 static void prefetch_rows(const fastkm_points* points, const int32_t* rows, int64_t n_rows) {
     const int64_t last = (points->d - 1) * points->col_stride;
@@ -126,14 +66,6 @@ static void prefetch_rows(const fastkm_points* points, const int32_t* rows, int6
         prefetch_row(points, rows[r]);
         prefetch(points->base + rows[r] * points->row_stride + last);
     }
-}
-
-static FASTKM_INLINE float least_lane(vf a) {
-    float lanes[LANES];
-    vf_store(lanes, a);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) lanes[l] = FASTKM_MIN(lanes[l], lanes[l + half]);
-    return lanes[0];
 }
 
 /* The boxes of cells [c_begin, c_end): their middles, and half their widths, rounded up. */
