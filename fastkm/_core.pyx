@@ -113,6 +113,25 @@ cdef extern from "kernels.h" nogil:
         uint32_t* live
         uint8_t* touched
 
+    ctypedef struct fastkm_gaps:
+        int64_t k, n_tiles, stride
+        const int32_t* order
+        const int32_t* place_of
+        double* raw
+        float* tiles
+        float* sq_norms
+        float* fixed
+        float* growing
+        float* drifts
+        float* tile_drifts
+        float* gaps
+        int32_t* own
+
+    ctypedef struct fastkm_gap_scratch:
+        int32_t* tiles
+        float* best
+        float* second
+
     ctypedef struct fastkm_splits:
         int32_t depth
         const int32_t* features
@@ -313,6 +332,11 @@ cdef extern from "kernels.h" nogil:
         void (*accept_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                              const fastkm_kept_cells*, const int32_t*, int64_t, int64_t, fastkm_scratch*,
                              const fastkm_cell_state*, double*) noexcept nogil
+        void (*follow_gaps)(const fastkm_frame*, const fastkm_centroids*, int, const fastkm_gaps*) noexcept nogil
+        void (*assign_by_gaps)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                               const fastkm_kept_cells*, const fastkm_gaps*, int64_t, int64_t, fastkm_scratch*,
+                               fastkm_gap_scratch*, fastkm_cell_work*, const int32_t*, int32_t*,
+                               const fastkm_sums*) noexcept nogil
         void (*fill_panels)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t,
                             const fastkm_panels*) noexcept nogil
         void (*load)(const fastkm_points*, const int64_t*, int64_t, double*) noexcept nogil
@@ -875,10 +899,12 @@ cdef struct _Round:
 
 
 cdef class Engine  # whose centroids the neighbours look at
+cdef class Cells  # whose rows are labelled by gaps
 
 
 include "_core_filter.pxi"
 include "_core_neighbours.pxi"
+include "_core_gaps.pxi"
 
 
 cdef class Engine:
@@ -889,6 +915,7 @@ cdef class Engine:
     cdef _Crew crew
     cdef Filter filter
     cdef Neighbours neighbours
+    cdef CellGaps gaps
     cdef _Memory exact_counts
     cdef int64_t* n_exact_of
     cdef readonly int64_t k
@@ -922,6 +949,8 @@ cdef class Engine:
             self.filter.move(old, centroids, self.frame, self.crew)
         if self.neighbours is not None:
             self.neighbours.follow(&self.centroids.centroids)
+        if self.gaps is not None:
+            self.gaps.follow(&self.centroids.centroids)
 
     def use_neighbours(self, Neighbours neighbours):
         """Label the rows cell by cell, from now on; None ends that.
@@ -940,6 +969,22 @@ cdef class Engine:
         self.neighbours = neighbours
         if neighbours is not None:
             neighbours.follow(&self.centroids.centroids)
+
+    def use_gaps(self, CellGaps gaps, const int32_t[::1] labels=None):
+        """Label the rows of kept cells by gaps, from now on; None ends that.
+
+        labels are the points' last ones, -1 where they have none, which the next call to assign must be given too.
+        Then assign takes [start, stop) in the order of the cells. After slices of all rows, from 0 on, all are
+        labelled.
+        """
+        if gaps is not None:
+            if gaps.cells.points is not self.points or gaps.cells.frame is not self.frame or gaps.k != self.k \
+                    or gaps.crew.kernels != self.crew.kernels or gaps.crew.n_threads < self.crew.n_threads:
+                raise ValueError("The gaps must be of the engine's points, and for its threads.")
+            if labels is None:
+                raise ValueError("Gaps begin with labels.")
+            gaps.begin(labels)
+        self.gaps = gaps
 
     def use_filter(self, Filter filter, const int32_t[::1] labels=None, bint measures=False):
         """Leave out what the filter excludes, from now on; None ends that.
@@ -1077,6 +1122,8 @@ cdef class Engine:
         task.labels = &labels[0]
         task.recheck = recheck
         task.accumulates = sums is not None and (is_serial or sums.is_private)
+        if self.gaps is not None:
+            return self.gaps.assign(&task, &self.centroids.centroids, sums)
         if self.neighbours is not None:
             return self.neighbours.assign(&task, &self.centroids.centroids, sums, used)
         with nogil:

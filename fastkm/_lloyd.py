@@ -16,6 +16,7 @@ import numpy.typing as npt
 from . import _core
 from ._control import UNWATCHED, Control
 from ._filter import Pruning
+from ._gaps import Gaps
 from ._problem import FloatArray, LabelArray, Problem
 
 
@@ -85,7 +86,8 @@ def run(
     labels = np.full(problem.n, -1, dtype=np.int32)
     labels_old = labels.copy()
     strict = False
-    pruning = Pruning(problem, engine, max_iter, algorithm)
+    gaps = Gaps(problem, engine, centroids, max_iter, algorithm)
+    pruning = Pruning(problem, engine, max_iter, "lloyd" if gaps.take_part else algorithm)
     for n_iter in range(1, max_iter + 1):
         control.begin_round(centroids)
         labels, labels_old = labels_old, labels
@@ -105,6 +107,7 @@ def run(
             if verbose:
                 print(f"Stopped at iteration {n_iter - 1} by a callback.")
             break
+        gaps.after_round(labels)
         pruning.after_round(centroids, labels, n_changed)
         if shift <= tol:
             if verbose:

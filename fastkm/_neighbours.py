@@ -56,16 +56,9 @@ class Neighbourhoods:
         self, problem: Problem, engine: _core.Engine, max_iter: int, algorithm: str
     ) -> None:
         self._problem, self._engine = problem, engine
-        n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
-        is_promising = (
-            d <= MOST_FEATURES
-            and self._brute_work() >= LEAST_GAIN * self._row_work()
-            and n >= max(LEAST_ROWS, LEAST_ROWS_A_LABEL * k)
-            and max_iter > LEAST_ROUNDS_LEFT
-        )
-        is_wanted = (algorithm == "elkan" and k > 1 and d <= FEW_FEATURES) or (
-            self._decides and is_promising
+        is_wanted = (algorithm == "elkan" and engine.k > 1 and problem.d <= FEW_FEATURES) or (
+            self._decides and is_promising(problem, engine.k, max_iter)
         )
         self._is_candidate = is_wanted and problem.can_be_sketched
         self._cells: _core.Neighbours | None = None
@@ -102,13 +95,25 @@ class Neighbourhoods:
 
     def _judge(self, n_products: float) -> None:
         share_left = n_products / self._engine.k
-        work = self._row_work() + COST_OF_PRODUCT * share_left * self._brute_work()
-        if work > TOO_DEAR * self._brute_work():
+        brute = _brute_work(self._problem, self._engine.k)
+        if _row_work(self._problem) + COST_OF_PRODUCT * share_left * brute > TOO_DEAR * brute:
             self._engine.use_neighbours(None)
             self._cells = None
 
-    def _row_work(self) -> float:
-        return WORK_OF_ROW + WORK_OF_FEATURE * float(self._problem.d)
 
-    def _brute_work(self) -> float:
-        return float(self._engine.k) * (float(self._problem.d) + WORK_OF_FOLD)
+def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
+    """Tell whether brute force costs so much that cells may pay for themselves."""
+    return (
+        problem.d <= MOST_FEATURES
+        and _brute_work(problem, k) >= LEAST_GAIN * _row_work(problem)
+        and problem.n >= max(LEAST_ROWS, LEAST_ROWS_A_LABEL * k)
+        and max_iter > LEAST_ROUNDS_LEFT
+    )
+
+
+def _row_work(problem: Problem) -> float:
+    return WORK_OF_ROW + WORK_OF_FEATURE * float(problem.d)
+
+
+def _brute_work(problem: Problem, k: int) -> float:
+    return float(k) * (float(problem.d) + WORK_OF_FOLD)

@@ -257,9 +257,11 @@ class Problem:
         seeder: Any = _core.Seeder
         return seeder(self.points, self.frame, self._panels, *arrays, self.n_threads, self.isa)
 
-    def end_seeding(self) -> None:
-        """Give back what is kept from one seeding to the next."""
-        self._panels = self.sketches = self.cells = None
+    def end_seeding(self, *, keeps_cells: bool = False) -> None:
+        """Give back what is kept from one seeding to the next; cells serve the run, too."""
+        self._panels = self.sketches = None
+        if not keeps_cells:
+            self.cells = None
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

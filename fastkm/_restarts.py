@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._control import UNWATCHED, Control
+from ._gaps import uses_gaps
 from ._lloyd import Run, run
 from ._problem import Problem
 from ._solo import is_solo, n_beside, run_solo
@@ -73,7 +74,8 @@ def run_restarts(
         control.begin_run()
         (init,) = seed(1)
         if i == n_init - 1:
-            problem.end_seeding()
+            keeps_cells = uses_gaps(problem, n_clusters, max_iter, algorithm)
+            problem.end_seeding(keeps_cells=keeps_cells)
         if verbose:
             print("Initialization complete")
         candidate = run(

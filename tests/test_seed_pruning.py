@@ -278,12 +278,12 @@ def test_nothing_is_kept_after_the_last_seeding(kind, force, monkeypatch):
     kept = []
 
     class Watched(Problem):
-        def end_seeding(self):
-            super().end_seeding()
+        def end_seeding(self, **options):
+            super().end_seeding(**options)
             kept.append((self.sketches, self.cells))
 
     monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
-    KMeans(10, n_init=3, random_state=0).fit(mixture(2000, 12))
+    KMeans(10, n_init=3, random_state=0, algorithm="lloyd").fit(mixture(2000, 12))
     assert seen[kind] == 1
     assert kept == [(None, None)]
 

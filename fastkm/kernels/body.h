@@ -18,6 +18,7 @@
 #include "sparse_propose.h"
 #include "batch.h"
 #include "cells.h"
+#include "gaps.h"
 #include "sketched_propose.h"
 #include "sparse_batch.h"
 
@@ -55,6 +56,8 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .find_live = find_live,
     .propose_cells = propose_cells,
     .accept_cells = accept_cells,
+    .follow_gaps = follow_gaps,
+    .assign_by_gaps = assign_by_gaps,
     .fill_panels = fill_panels,
     .load = load,
     .describe = describe,

@@ -183,6 +183,33 @@ typedef struct {
     uint8_t* touched; /* (n_blocks,) whether any row of a block of the points was accepted in */
 } fastkm_cell_state;
 
+/* Centroids in an order that puts near ones into one tile, and what is known of kept cells under
+ * them: for each cell and tile how much farther, at least, the tile's centroids are from each row
+ * than the row's own. A place is one in that order. */
+typedef struct {
+    int64_t k, n_tiles;
+    int64_t stride;          /* of a cell's gaps: n_tiles rounded up */
+    const int32_t* order;    /* (k,) the centroids at the places */
+    const int32_t* place_of; /* (k,) of each centroid */
+    double* raw;             /* (k, d) the centroids as they were followed last */
+    float* tiles;            /* (k, d) as in fastkm_centroids, in that order */
+    float* sq_norms;         /* (k,) */
+    float* fixed;            /* (n_tiles,) with growing: the rounding bound of a tile's products */
+    float* growing;          /* (n_tiles,) */
+    float* drifts;           /* (k,) at least how far each moved since the last pass; before the
+                                first there is another, infinite */
+    float* tile_drifts;      /* (stride,) the largest of each tile */
+    float* gaps;             /* (n_cells, stride) INOUT; 0 where nothing is known */
+    int32_t* own;            /* (n,) INOUT: the rows' places in the cells' order; -1: none */
+} fastkm_gaps;
+
+/* A thread's own memory for gaps. */
+typedef struct {
+    int32_t* tiles; /* (stride,) of those not excluded */
+    float* best;    /* (n_tiles, panel rows) products of their nearest centroids */
+    float* second;  /* (n_tiles, panel rows) */
+} fastkm_gap_scratch;
+
 /* Median splits: node v, from 1 on, sends rows below its threshold to 2 v and others to 2 v + 1. */
 typedef struct {
     int32_t depth;
@@ -545,6 +572,29 @@ typedef struct {
                          fastkm_scratch* scratch,                 /* OUT */
                          const fastkm_cell_state* state,          /* INOUT */
                          double* closest);                        /* INOUT (n,) of the points */
+
+    /* Take the centroids, packed, and how far they have moved: beside what drifts hold, if is_more.
+     */
+    void (*follow_gaps)(const fastkm_frame* frame,         /* IN  */
+                        const fastkm_centroids* centroids, /* IN  */
+                        int is_more,                       /* IN  */
+                        const fastkm_gaps* gaps);          /* INOUT */
+
+    /* Label the rows of kept cells [c_begin, c_end), given the labels under the last centroids, and
+     * move those that change from sums to others, where sums is not NULL. Only labels that change
+     * are written. */
+    void (*assign_by_gaps)(const fastkm_points* points,       /* IN  */
+                           const fastkm_frame* frame,         /* IN  */
+                           const fastkm_centroids* centroids, /* IN  */
+                           const fastkm_kept_cells* cells,    /* IN  */
+                           const fastkm_gaps* gaps,           /* INOUT */
+                           int64_t c_begin, int64_t c_end,    /* IN  */
+                           fastkm_scratch* scratch,           /* OUT */
+                           fastkm_gap_scratch* mine,          /* OUT */
+                           fastkm_cell_work* work,            /* INOUT */
+                           const int32_t* labels_old,         /* IN (n,) */
+                           int32_t* labels,                   /* INOUT (n,) */
+                           const fastkm_sums* sums);          /* INOUT, or NULL */
 
     /* Rows [i_begin, i_end), from the first row of a block, into their panels. */
     void (*fill_panels)(const fastkm_points* points,    /* IN  */

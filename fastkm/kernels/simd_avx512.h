@@ -60,6 +60,9 @@ static FASTKM_INLINE vi vi_or(vi a, vi b) {
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     return _mm512_mask_blend_epi32(m, b, a);
 }
+static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
+    return _mm512_mask_blend_ps(m, b, a);
+}
 
 /* Rows become columns: pairs, then quads, then the four 128-bit lanes. */
 static FASTKM_INLINE void vf_transpose(vf r[LANES]) {

@@ -65,6 +65,12 @@ static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     return r;
 }
 
+static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
+    vf r;
+    LANEWISE(r, LANE(m, l) ? LEFT : RIGHT, (vf)CHOOSE(m, (vi)a, (vi)b));
+    return r;
+}
+
 static FASTKM_INLINE vf vf_fma(vf a, vf b, vf c) {
     return vf_add(vf_mul(a, b), c);
 }

@@ -61,6 +61,9 @@ static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     const vi mask = _mm_castps_si128(m);
     return _mm_or_si128(_mm_and_si128(mask, a), _mm_andnot_si128(mask, b));
 }
+static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
+    return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
+}
 
 static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
     _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);

@@ -1,0 +1,308 @@
+"""Gaps leave work out and change no bit: all is compared with brute force and the oracle."""
+
+import numpy as np
+import pytest
+import reference
+from core_tools import DTYPES, ISAS, layouts, make_engine
+from test_core_assign import HOSTILE, RESCALED, hostile
+from test_neighbours import near_rows
+
+from fastkm import KMeans, _core, _gaps, _lloyd
+from fastkm._problem import Problem
+from fastkm._seed_pruning import make_cells
+
+
+class Follower:
+    """Labels rows by gaps while centroids move."""
+
+    def __init__(self, X, centroids, isa=None, n_threads=1, labels=None):
+        self.problem, self.engine = make_engine(X, centroids, isa, n_threads)
+        self.cells = make_cells(self.problem)
+        order = _gaps.near_order(centroids)
+        self.gaps = _core.CellGaps(self.cells, order, n_threads, self.problem.isa)
+        self.labels = np.full(len(X), -1, np.int32) if labels is None else labels
+        self.engine.use_gaps(self.gaps, self.labels)
+
+    def move_to(self, centroids):
+        """Return the labels under other centroids, how many changed, and the work done."""
+        self.engine.set_centroids(np.ascontiguousarray(centroids, dtype=np.float64))
+        labels_old = self.labels.copy()
+        labels = np.full_like(labels_old, -7)
+        self.engine.assign(labels, 0, self.problem.n, labels_old)
+        self.labels = labels
+        return labels, self.gaps.take_work()
+
+
+def steps(centroids, seed=0):
+    """Centroids that move less and less, then one far away and back, then not at all."""
+    g = np.random.default_rng(seed)
+    spread = np.ptp(centroids, axis=0)
+    yield centroids
+    for size in (0.1, 1e-2, 1e-3, 1e-4, 1e-9):
+        centroids = centroids + size * spread * g.normal(size=centroids.shape)
+        yield centroids
+    jumped = centroids.copy()
+    jumped[0] = centroids[-1]
+    yield jumped
+    yield centroids
+    yield centroids
+
+
+def check(X, centroids, isa=None, n_threads=1, exponent=0):
+    """Compare each step's labels with the oracle's."""
+    follower = Follower(X, centroids, isa, n_threads)
+    for moved in steps(centroids):
+        labels, _ = follower.move_to(moved)
+        expected = reference.assign(
+            np.ldexp(X, exponent) if exponent else X, np.ldexp(moved, exponent)
+        )
+        assert np.array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_gaps_keep_the_oracles_labels_on_hostile_data(isa, kind):
+    X, centroids = hostile(kind)
+    check(X, np.asarray(centroids, np.float64), isa, exponent=RESCALED.get(kind, 0))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("d", range(1, 21))
+def test_gaps_keep_the_oracles_labels_for_every_small_d(isa, d):
+    for n, k in [(1, 1), (3, 2), (64, 1), (65, 7), (257, 17), (1100, 100), (1500, 2)]:
+        X, centroids = near_rows(n, d, k)
+        check(X, centroids, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gaps_keep_the_oracles_labels_for_every_dtype_and_layout(isa, dtype, tmp_path):
+    X, centroids = near_rows(300, 5, 12, dtype)
+    for _, view in layouts(X, tmp_path):
+        check(view, centroids, isa)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+def test_gaps_keep_the_oracles_labels_far_from_the_origin(offset, n_threads):
+    X, centroids = near_rows(3000, 3, 40, "f8")
+    X[:1000] = X[0]  # duplicates
+    check(X + offset, centroids + offset, n_threads=n_threads)
+
+
+def test_tight_blobs_far_apart_keep_the_oracles_labels():
+    g = np.random.default_rng(0)
+    X = (g.choice([-1e4, 1e4], size=(3000, 1)) + 1e-3 * g.normal(size=(3000, 4))).astype("f4")
+    check(X, X[::100].astype(np.float64))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_points_midway_between_centroids_get_the_lowest_index(isa):
+    # A grid of rows and a grid of centroids that halves it: rows with up to four equal distances.
+    X = np.stack(np.meshgrid(np.arange(60), np.arange(60)), -1).reshape(-1, 2).astype("f4")
+    centroids = X[(X % 4 == 1).all(axis=1)].astype(np.float64) + 1
+    for order in (slice(None), slice(None, None, -1)):
+        follower = Follower(X, centroids[order], isa)
+        for _ in range(3):
+            labels, (_, n_exact) = follower.move_to(centroids[order])
+            assert np.array_equal(labels, reference.assign(X, centroids[order]))
+            assert n_exact > 0
+
+
+@pytest.mark.parametrize("d", [1, 3, 16])
+def test_a_centroid_that_comes_a_rounding_nearer_than_another_wins(d):
+    # Pairs of equal centroids, then one of each pair moves by a rounding of float64.
+    g = np.random.default_rng(d)
+    X = g.normal(size=(2000, d))
+    centroids = np.repeat(X[::100], 2, axis=0)
+    follower = Follower(X, centroids)
+    for direction in (np.inf, -np.inf):
+        follower.move_to(centroids)
+        moved = centroids.copy()
+        moved[::2] = np.nextafter(centroids[::2], direction)
+        labels, _ = follower.move_to(moved)
+        assert np.array_equal(labels, reference.assign(X, moved))
+
+
+@pytest.mark.parametrize("far", [1e6, 1e18, 1e25, 1e60])
+def test_centroids_from_far_away_are_seen_when_they_come(far):
+    X, near = near_rows(1500, 5, 20)
+    for place in (0, 7, 19):
+        follower = Follower(X, near)
+        away = near.copy()
+        away[place] = far
+        for moved in (away, near, away, away, near):
+            labels, _ = follower.move_to(moved)
+            assert np.array_equal(labels, reference.assign(X, moved))
+
+
+def test_a_step_as_long_as_the_gap_is_not_missed():
+    # Rows at 0, their centroid at -1, the other ever nearer from 3: from below 1 on it is nearer.
+    X = np.zeros((200, 1))
+    X[0] = 8  # so that not all rows are the same
+    for step in (0.3, 0.5, 0.999, 1.0):
+        centroids = np.array([[-1.0], [3.0]])
+        follower = Follower(X, centroids)
+        for _ in range(9):
+            labels, _ = follower.move_to(centroids)
+            assert np.array_equal(labels, reference.assign(X, centroids))
+            centroids = centroids - [[0.0], [step]]
+
+
+def test_centroids_that_rest_cost_nothing():
+    X, centroids = near_rows(20000, 3, 100, "f8")
+    centroids = centroids + 1e-3 * np.arange(300).reshape(100, 3)  # no two alike
+    follower = Follower(X, centroids)
+    work = [follower.move_to(moved)[1][0] for moved in [centroids] * 3]
+    assert work[0] == 102 * len(X)  # tiles are filled up to six
+    assert work[2] <= work[1] < work[0] / 10
+    moved = centroids + 1e-4
+    assert follower.move_to(moved)[1][0] < work[0] / 4
+
+
+def test_moves_between_two_passes_add_up():
+    X, centroids = near_rows(3000, 2, 30)
+    follower = Follower(X, centroids)
+    follower.move_to(centroids)
+    moved = centroids[::-1].copy()
+    follower.engine.set_centroids(moved)
+    follower.engine.set_centroids(moved)  # drifts by nothing
+    labels = follower.labels.copy()
+    follower.engine.assign(labels, 0, 512)
+    moved_on = np.roll(centroids, 1, axis=0)
+    follower.engine.set_centroids(moved_on)
+    follower.engine.set_centroids(moved_on)
+    follower.labels = labels
+    labels, _ = follower.move_to(moved_on)
+    assert np.array_equal(labels, reference.assign(X, moved_on))
+
+
+def test_gaps_may_begin_with_any_labels():
+    X, centroids = near_rows(1000, 4, 25)
+    wrong = np.random.default_rng(0).integers(-1, 25, size=1000, dtype=np.int32)
+    follower = Follower(X, centroids, labels=wrong)
+    labels, _ = follower.move_to(centroids)
+    assert np.array_equal(labels, reference.assign(X, centroids))
+
+
+def with_cells(X, weights=None, n_threads=1):
+    problem = Problem(X, weights, n_threads=n_threads)
+    problem.cells = make_cells(problem)
+    return problem
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Use gaps wherever there are cells, and never pause them."""
+    monkeypatch.setattr(_gaps, "is_promising", lambda *_: False)
+    monkeypatch.setattr(_gaps, "TOO_DEAR", np.inf)
+
+
+def is_same_run(one, other):
+    return (
+        one.labels.tobytes() == other.labels.tobytes()
+        and one.centroids.tobytes() == other.centroids.tobytes()
+        and (one.inertia, one.n_iter) == (other.inertia, other.n_iter)
+    )
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize(("k", "d"), [(60, 3), (1500, 23)])  # sums of each thread, and shared ones
+def test_runs_by_gaps_keep_every_bit(n_threads, k, d, always):
+    X, init = near_rows(9000, d, k)
+    # Centroids without rows are repaired, so labels jump.
+    init[3] = 1e3
+    for weights in (None, np.random.default_rng(2).uniform(0, 2, size=len(X))):
+        problem = with_cells(X, weights, n_threads)
+        expected = _lloyd.run(problem, init, max_iter=12, tol=0.0, algorithm="lloyd")
+        assert is_same_run(_lloyd.run(problem, init, max_iter=12, tol=0.0), expected)
+
+
+def test_rows_are_added_to_their_sums_once_whatever_the_slices(always, monkeypatch):
+    X, init = near_rows(5000, 4, 30)
+    problem = with_cells(X, n_threads=2)
+    expected = _lloyd.run(problem, init, max_iter=8, tol=0.0, algorithm="lloyd")
+    monkeypatch.setattr(
+        Problem, "slices", lambda self, k: [(i, min(i + 256, 5000)) for i in range(0, 5000, 256)]
+    )
+    assert is_same_run(_lloyd.run(problem, init, max_iter=8, tol=0.0), expected)
+
+
+def test_gaps_pause_where_they_leave_out_too_little(monkeypatch):
+    # In 16 dimensions of noise every cell is as wide as the data.
+    X = np.random.default_rng(3).normal(size=(6000, 16)).astype("f4")
+    uses = []
+    use_gaps = _core.Engine.use_gaps
+
+    class Watched(_core.Engine):
+        def use_gaps(self, gaps, labels=None):
+            uses.append(gaps is not None)
+            use_gaps(self, gaps, labels)
+
+    monkeypatch.setattr(Problem, "engine_class", Watched)
+    problem = with_cells(X)
+    init = X[:50].astype(np.float64)
+    expected = _lloyd.run(problem, init, max_iter=30, tol=0.0, algorithm="lloyd")
+    assert uses == []
+    assert is_same_run(_lloyd.run(problem, init, max_iter=30, tol=0.0), expected)
+    # On after rounds 1 and 9, off after 3 and 11, unless late rounds gain.
+    assert uses[:3] == [True, False, True]
+
+
+@pytest.mark.parametrize(("algorithm", "is_kept"), [("auto", True), ("lloyd", False)])
+def test_fits_keep_the_cells_of_seeding_for_gaps(algorithm, is_kept, monkeypatch):
+    kept = []
+
+    class Watched(Problem):
+        def end_seeding(self, **options):
+            super().end_seeding(**options)
+            kept.append(self.cells is not None)
+
+    monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
+    X, _ = near_rows(70000, 5, 40)
+    fit = KMeans(40, random_state=0, algorithm=algorithm, max_iter=20).fit(X)
+    assert kept == [is_kept]
+    expected = KMeans(40, random_state=0, algorithm="elkan", max_iter=20).fit(X)
+    assert fit.labels_.tobytes() == expected.labels_.tobytes()
+    assert fit.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+
+
+@pytest.mark.parametrize("k", [1, 2, 6, 7, 12, 13, 100])
+def test_order_puts_near_centroids_into_one_tile(k):
+    centroids = np.random.default_rng(k).permutation(k).reshape(k, 1).astype(float)
+    order = _gaps.near_order(centroids)
+    assert sorted(order) == list(range(k))
+    for tile in range(0, k, _core.TILE_CENTROIDS):
+        places = centroids[order[tile : tile + _core.TILE_CENTROIDS], 0]
+        assert np.ptp(places) == len(places) - 1
+
+
+def test_wrong_calls_are_exceptions():
+    X, centroids = near_rows(600, 3, 10)
+    problem, engine = make_engine(X, centroids)
+    cells = make_cells(problem)
+    order = np.arange(10, dtype=np.int32)
+    labels = np.full(600, -1, np.int32)
+    for wrong in (10, -1, 3):
+        repeated = np.where(order == 7, wrong, order).astype(np.int32)
+        with pytest.raises(ValueError, match="each of 10 centroids once"):
+            _core.CellGaps(cells, repeated, 1, problem.isa)
+    gaps = _core.CellGaps(cells, order, 1, problem.isa)
+    with pytest.raises(ValueError, match="begin with labels"):
+        engine.use_gaps(gaps)
+    with pytest.raises(ValueError, match="one label per point"):
+        engine.use_gaps(gaps, labels[:-1])
+    with pytest.raises(ValueError, match="got 10 in row 5"):
+        engine.use_gaps(gaps, np.where(np.arange(600) == 5, 10, 0).astype(np.int32))
+    with pytest.raises(ValueError, match="engine's points"):
+        problem.engine(11).use_gaps(gaps, labels)
+    with pytest.raises(ValueError, match="engine's points"):
+        make_engine(X.copy(), centroids)[1].use_gaps(gaps, labels)
+    if _core.has_openmp():
+        engine_of_two = _core.Engine(problem.points, problem.frame, 10, 2, problem.isa)
+        with pytest.raises(ValueError, match="for its threads"):
+            engine_of_two.use_gaps(gaps, labels)
+    other_isas = [isa for isa in ISAS if isa != problem.isa]
+    if other_isas:
+        with pytest.raises(ValueError, match="same instruction set"):
+            _core.CellGaps(cells, order, 1, other_isas[0])
