@@ -129,10 +129,18 @@ cdef class CellSeeder:
         self.gains_memory.allocate(_size(2 * self.tasks_of(n_cells), k, sizeof(double)))
         self.gains_of = <double*>self.gains_memory.start
         self.errors_of = self.gains_of + self.tasks_of(n_cells) * k
+        cdef int used = seeder.crew.threads_for(n_cells, 8.0 * n)
         with nogil:
-            for cell in range(n_cells):
-                seeder.crew.kernels.begin_cell(&seeder.frame.frame, &cells.cells, cell, &seeder.closest[0],
-                                               &self.state)
+            if used == 1:
+                for cell in range(n_cells):
+                    self.begin_cell(cell)
+            else:
+                for cell in prange(n_cells, num_threads=used, schedule="static"):
+                    self.begin_cell(cell)
+
+    cdef void begin_cell(self, int64_t cell) noexcept nogil:
+        self.seeder.crew.kernels.begin_cell(&self.seeder.frame.frame, &self.cells.cells, cell, &self.seeder.closest[0],
+                                            &self.state)
 
     @property
     def n_live(self):
@@ -173,7 +181,7 @@ cdef class CellSeeder:
                 for task in range(n_tasks):
                     self.propose_task(task)
             else:
-                for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=4):
+                for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=1):
                     self.propose_task(task)
 
     cdef void find_live(self, int64_t g) noexcept nogil:
@@ -226,7 +234,7 @@ cdef class CellSeeder:
                 for task in range(n_tasks):
                     self.accept_task(candidate, task, 0)
             else:
-                for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=4):
+                for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=1):
                     self.accept_task(candidate, task, threadid())
             for b in range(seeder.n_blocks):
                 for t in range(1, used):

@@ -3,12 +3,21 @@
 
 static void sort_rows(const fastkm_points* points, const fastkm_splits* splits, int64_t i_begin,
                       int64_t i_end, fastkm_scratch* scratch, uint16_t* leaves) {
-    for (int64_t i = i_begin; i < i_end; i++) {
-        int32_t node = 1;
-        load_row(points, i, scratch->row);
+    const int64_t d = points->d;
+    for (int64_t i = i_begin; i < i_end; i += FASTKM_MOMENT_ROWS) {
+        /* Several rows, that none waits for its own last node. */
+        int32_t node[FASTKM_MOMENT_ROWS];
+        const int64_t n_rows = FASTKM_MIN(i_end - i, FASTKM_MOMENT_ROWS);
+        for (int64_t r = 0; r < FASTKM_MOMENT_ROWS; r++) {
+            node[r] = 1;
+            load_row(points, i + FASTKM_MIN(r, n_rows - 1), scratch->rows + r * d);
+        }
         for (int32_t level = 0; level < splits->depth; level++)
-            node = 2 * node + !(scratch->row[splits->features[node]] < splits->thresholds[node]);
-        leaves[i] = (uint16_t)(node - (1 << splits->depth));
+            for (int64_t r = 0; r < FASTKM_MOMENT_ROWS; r++)
+                node[r] = 2 * node[r] + !(scratch->rows[r * d + splits->features[node[r]]] <
+                                          splits->thresholds[node[r]]);
+        for (int64_t r = 0; r < n_rows; r++)
+            leaves[i + r] = (uint16_t)(node[r] - (1 << splits->depth));
     }
 }
 
@@ -19,6 +28,27 @@ static int64_t n_cells_of(const fastkm_kept_cells* cells) {
 static float* box_of(const fastkm_kept_cells* cells, int64_t cell) {
     return cells->boxes + cell / FASTKM_CELLS_BESIDE * (2 * cells->d * FASTKM_CELLS_BESIDE) +
            cell % FASTKM_CELLS_BESIDE;
+}
+
+/* The least and the largest value of a panel's column. */
+static FASTKM_INLINE void find_range(const float* column, int64_t n_rows, float* least,
+                                     float* largest) {
+    if (n_rows < PANEL_ROWS) {
+        *least = *largest = column[0];
+        for (int64_t r = 1; r < n_rows; r++) {
+            *least = FASTKM_MIN(*least, column[r]);
+            *largest = FASTKM_MAX(*largest, column[r]);
+        }
+        return;
+    }
+    vf low = vf_load(column), most_negative = vf_sub(vf_set1(0), low);
+    for (int v = 1; v < TILE_VECTORS; v++) {
+        const vf values = vf_load(column + v * LANES);
+        low = vf_min(values, low);
+        most_negative = vf_min(vf_sub(vf_set1(0), values), most_negative);
+    }
+    *least = least_lane(low);
+    *largest = -least_lane(most_negative);
 }
 
 static void fill_cell(const fastkm_points* points, const fastkm_frame* frame, int64_t cell,
@@ -42,11 +72,11 @@ static void fill_cell(const fastkm_points* points, const fastkm_frame* frame, in
             if (!(sq_norms[r] <= max_sq_norm)) max_sq_norm = sq_norms[r];
         for (int64_t f = 0; f < d; f++) {
             const float* column = panel + f * PANEL_ROWS;
-            float least = i ? box[2 * f * FASTKM_CELLS_BESIDE] : column[0];
-            float largest = i ? box[(2 * f + 1) * FASTKM_CELLS_BESIDE] : column[0];
-            for (int64_t r = 0; r < n_here; r++) {
-                least = FASTKM_MIN(least, column[r]);
-                largest = FASTKM_MAX(largest, column[r]);
+            float least, largest;
+            find_range(column, n_here, &least, &largest);
+            if (i) {
+                least = FASTKM_MIN(least, box[2 * f * FASTKM_CELLS_BESIDE]);
+                largest = FASTKM_MAX(largest, box[(2 * f + 1) * FASTKM_CELLS_BESIDE]);
             }
             box[2 * f * FASTKM_CELLS_BESIDE] = least;
             box[(2 * f + 1) * FASTKM_CELLS_BESIDE] = largest;
@@ -153,6 +183,16 @@ static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* can
     }
 }
 
+/* Asks memory for the rows of a live cell that the accepted candidate may be nearer to. */
+static void prefetch_possible(const fastkm_points* points, const fastkm_kept_cells* cells,
+                              const fastkm_cell_state* state, int64_t cell, int64_t accepted) {
+    const int64_t begin = cell * FASTKM_CELL_ROWS;
+    const int64_t end = FASTKM_MIN(cells->n, begin + FASTKM_CELL_ROWS);
+    if (!(state->live[cell] >> accepted & 1)) return;
+    for (int64_t i = begin; i < end; i++)
+        if (state->masks[i] >> accepted & 1) prefetch_row(points, cells->order[i]);
+}
+
 static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
                          const fastkm_centroids* candidates, const fastkm_kept_cells* cells,
                          const int32_t* listed, int64_t n_listed, int64_t accepted,
@@ -163,9 +203,9 @@ static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
         const int64_t i_begin = listed[c] * (int64_t)FASTKM_CELL_ROWS;
         const int64_t i_end = FASTKM_MIN(cells->n, i_begin + FASTKM_CELL_ROWS);
         int is_nearer = 0;
+        if (c == 0) prefetch_possible(points, cells, state, listed[0], accepted);
+        if (c + 1 < n_listed) prefetch_possible(points, cells, state, listed[c + 1], accepted);
         if (!(state->live[listed[c]] >> accepted & 1)) continue;
-        for (int64_t i = i_begin; i < i_end; i++)
-            if (state->masks[i] >> accepted & 1) prefetch_row(points, cells->order[i]);
         for (int64_t i = i_begin; i < i_end; i++) {
             const int64_t row = cells->order[i];
             if (!(state->masks[i] >> accepted & 1)) continue;

@@ -86,6 +86,14 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
 }
 
 static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
+    if (d <= LOW_D) {
+        double low_d = 0;
+#define LOW_D_SQ_DIST(constant_d) \
+    low_d = scaled_sq_dist((const char*)row, 0, centroid, constant_d, scale, 1, NULL)
+        WITH_CONSTANT_D(d, LOW_D_SQ_DIST)
+#undef LOW_D_SQ_DIST
+        return low_d;
+    }
     return scale == 1 ? scaled_sq_dist((const char*)row, 0, centroid, d, 1, 0, NULL)
                       : scaled_sq_dist((const char*)row, 0, centroid, d, scale, 1, NULL);
 }
