@@ -9,8 +9,8 @@ from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.math cimport INFINITY, rint, sqrt
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -20,6 +20,8 @@ cdef extern from "kernels.h" nogil:
     enum:
         FASTKM_BLOCK_ROWS
         FASTKM_CELL_ROWS
+        FASTKM_LARGEST_CODE
+        FASTKM_STEP_PARTS
         FASTKM_CELLS_BESIDE
         FASTKM_TILE_CENTROIDS
         FASTKM_RIVALS
@@ -92,12 +94,24 @@ cdef extern from "kernels.h" nogil:
         float* framed
         double* inside
 
+    ctypedef struct fastkm_codes:
+        int64_t p, stride
+        const float* sketch_steps
+        float step
+        int8_t* panels
+        int8_t* rows
+        float* sq_norms
+        float* sketch_errors
+        float* errors
+
     ctypedef struct fastkm_sketched:
-        int64_t p
-        fastkm_sketches rows
+        fastkm_codes codes
         const float* tiles
-        const float* candidate_sq_norms
+        const float* sq_norms
         float max_norm, max_error, stretch
+        const int16_t* rows
+        const float* row_errors
+        float max_row_error
 
     ctypedef struct fastkm_kept_cells:
         int64_t n, d
@@ -312,11 +326,13 @@ cdef extern from "kernels.h" nogil:
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                         const fastkm_panels*, int64_t, int64_t, const double*, const double*,
                         fastkm_scratch*, uint32_t*, double*, double*) noexcept nogil
+        void (*encode)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
+                       fastkm_scratch*, float*, const fastkm_codes*) noexcept nogil
         int64_t (*propose_sketched)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                     const fastkm_sketched*, int64_t, int64_t, const double*, const double*,
-                                    fastkm_scratch*, char*, uint32_t*, double*, double*) noexcept nogil
+                                    float*, uint32_t*, double*, double*) noexcept nogil
         void (*settle)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t,
-                       const double*, const double*, fastkm_scratch*, uint32_t*, double*) noexcept nogil
+                       uint32_t, const double*, const double*, fastkm_scratch*, uint32_t*, double*) noexcept nogil
         int64_t (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
         void (*sort)(const fastkm_points*, const fastkm_splits*, int64_t, int64_t, fastkm_scratch*,

@@ -32,45 +32,67 @@ cdef class Panels:
                                  &self.panels)
 
 
-# Blocks whose open rows are gathered: more fill the panels better.
+# Blocks of rows that a task takes.
 cdef enum:
     BLOCKS_AT_ONCE = 4
+# Rows' codes are padded to whole vectors of every instruction set.
+cdef enum:
+    CODE_LANES = 16
+cdef uint32_t ALL_CANDIDATES = <uint32_t>0xffffffff
 
 
 cdef class Sketches:
-    """All points' coordinates in a few directions, and the norms of the rest."""
+    """All points a byte a value, and their coordinates in a few directions with the norm of the rest, a byte each.
+
+    sketch_steps (p + 1,) and step are what 1 in a code of a sketch and of a point stands for, in the frame. Any will
+    do; how far the codes are from what they stand for is measured.
+    """
     cdef Points points
     cdef Frame frame
     cdef _Crew crew
     cdef Basis basis
-    cdef fastkm_sketches sketches
-    cdef _Memory memory, row_memory
-    cdef int64_t bytes_of_rows
+    cdef fastkm_codes codes
+    cdef _Memory memory, code_memory, room_memory
+    cdef int64_t bytes_of_room
 
-    def __init__(self, Points points not None, Frame frame not None, const float[:, :] basis not None, int n_threads,
-                 str isa not None):
-        cdef int64_t d = points.d, p = basis.shape[1]
-        if basis.shape[0] != d or p < 1 or frame.shift.shape[0] != d:
+    def __init__(self, Points points not None, Frame frame not None, const float[:, :] basis not None,
+                 const float[::1] sketch_steps not None, float step, int n_threads, str isa not None):
+        cdef int64_t d = points.d, p = basis.shape[1], f
+        if basis.shape[0] != d or p < 1 or frame.shift.shape[0] != d or sketch_steps.shape[0] != p + 1:
             raise ValueError(f"frame and basis must be of the points, and basis have shape ({d}, p) with p >= 1.")
         self.points = points
         self.frame = frame
         self.crew = _Crew(points, 1, n_threads, isa)
         self.basis = Basis(basis)
         self.basis.basis.skew = _skew_of(basis, isa)
-        cdef int64_t panel_rows = self.crew.kernels.panel_rows
+        cdef int64_t panel_rows = self.crew.kernels.panel_rows, stride = (d + CODE_LANES - 1) // CODE_LANES * CODE_LANES
         cdef int64_t n = (points.n + panel_rows - 1) // panel_rows * panel_rows
         self.memory = _Memory()
-        self.memory.allocate(_size(n, p + 3, sizeof(float)), zero=True)
-        self.sketches.panels = <float*>self.memory.start
-        self.sketches.sq_norms = self.sketches.panels + n * (p + 1)
-        self.sketches.errors = self.sketches.sq_norms + n
-        # Room for a panel's rows as they are, for each thread.
-        self.bytes_of_rows = (panel_rows * d * 8 + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
-        self.row_memory = _Memory()
-        self.row_memory.allocate(_size(self.crew.n_threads, self.bytes_of_rows, 1))
+        self.memory.allocate(_size(n, 3, sizeof(float)) + _size(p + 1, 1, sizeof(float)))
+        cdef float* values = <float*>self.memory.start
+        self.codes.sq_norms = values
+        self.codes.sketch_errors = values + n
+        self.codes.errors = values + 2 * n
+        self.codes.sketch_steps = values + 3 * n
+        for f in range(p + 1):
+            values[3 * n + f] = sketch_steps[f]
+        self.code_memory = _Memory()
+        self.code_memory.allocate(_size(n, p + 1 + stride, 1))
+        self.codes.panels = <int8_t*>self.code_memory.start
+        self.codes.rows = self.codes.panels + n * (p + 1)
+        self.codes.p = p
+        self.codes.stride = stride
+        self.codes.step = step
+        cdef size_t room = _size(panel_rows, p + 1, sizeof(float)) + _size(2, stride, sizeof(float))
+        self.bytes_of_room = (room + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        self.room_memory = _Memory()
+        self.room_memory.allocate(_size(self.crew.n_threads, self.bytes_of_room, 1))
+
+    cdef float* room_of(self, int t) noexcept nogil:
+        return <float*>(self.room_memory.start + t * self.bytes_of_room)
 
     def fill(self, int64_t start, int64_t stop):
-        """Sketch rows [start, stop)."""
+        """Encode rows [start, stop)."""
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * self.basis.p)
         _check_rows(self.points.n, self.points.n, start, stop)
@@ -83,45 +105,64 @@ cdef class Sketches:
                                    threadid())
 
     cdef void fill_rows(self, int64_t start, int64_t stop, int t) noexcept nogil:
-        self.crew.kernels.sketch(&self.points.points, &self.frame.frame, &self.basis.basis, start, stop,
-                                 &self.crew.scratches[t], &self.sketches)
+        self.crew.kernels.encode(&self.points.points, &self.frame.frame, &self.basis.basis, start, stop,
+                                 &self.crew.scratches[t], self.room_of(t), &self.codes)
+
+
+cdef float _larger(float one, float other) noexcept nogil:
+    """The larger of two bounds, of which NaN says nothing."""
+    if one < INFINITY and other < INFINITY:
+        return max(one, other)
+    return <float>INFINITY
 
 
 cdef class _SketchedCandidates:
-    """Sketches of points, and of some of them as candidates."""
+    """Codes of points, and some of the points as candidates, which rows and values hold."""
     cdef fastkm_sketched sketched
     cdef _Memory memory
 
-    def __init__(self, Sketches sketches, const int64_t[::1] rows):
+    def __init__(self, Sketches sketches, const int64_t[::1] rows, const double[:, ::1] values, float max_norm):
         cdef int64_t k = rows.shape[0], width = sketches.basis.p + 1, panel_rows = sketches.crew.kernels.panel_rows
-        cdef int64_t j, f, group, size
-        cdef float max_sq_norm = 0, max_error = 0, sq_norm, error
-        cdef const float* sketch
+        cdef int64_t j, f, group, size, stride = sketches.codes.stride
+        cdef float max_sq_norm = 0, max_error = 0, max_row_error = 0, sketch_step
+        cdef double part = sketches.codes.step / FASTKM_STEP_PARTS, value, sq_off
+        cdef double largest = FASTKM_LARGEST_CODE * FASTKM_STEP_PARTS
+        cdef const fastkm_frame* frame = &sketches.frame.frame
+        cdef const int8_t* codes
         self.memory = _Memory()
-        self.memory.allocate(_size(k, width + 1, sizeof(float)))
+        self.memory.allocate(_size(k, (width + 2) * sizeof(float) + stride * sizeof(int16_t), 1), zero=True)
         cdef float* tiles = <float*>self.memory.start
         cdef float* sq_norms = tiles + k * width
+        cdef float* row_errors = sq_norms + k
+        cdef int16_t* parts = <int16_t*>(row_errors + k)
         for j in range(k):
             if rows[j] < 0 or rows[j] >= sketches.points.n:
                 raise ValueError(f"rows must be in 0 to {sketches.points.n - 1}; got {rows[j]}.")
             group = j - j % FASTKM_TILE_CENTROIDS
             size = min(k - group, <int64_t>FASTKM_TILE_CENTROIDS)
-            sketch = sketches.sketches.panels + rows[j] // panel_rows * width * panel_rows + rows[j] % panel_rows
+            codes = sketches.codes.panels + rows[j] // panel_rows * width * panel_rows + rows[j] % panel_rows
             for f in range(width):
-                tiles[group * width + f * size + j - group] = -2 * sketch[f * panel_rows]
-            sq_norm = sq_norms[j] = sketches.sketches.sq_norms[rows[j]]
-            error = sketches.sketches.errors[rows[j]]
-            if not sq_norm <= max_sq_norm:
-                max_sq_norm = sq_norm
-            if not error <= max_error:
-                max_error = error
-        self.sketched.p = sketches.basis.p
-        self.sketched.rows = sketches.sketches
+                sketch_step = sketches.codes.sketch_steps[f]
+                tiles[group * width + f * size + j - group] = -2 * (sketch_step * codes[f * panel_rows]) * sketch_step
+            sq_off = 0
+            for f in range(sketches.points.d):
+                value = (values[j, f] - frame.shift[f]) * frame.scale / part
+                parts[j * stride + f] = <int16_t>rint(max(-largest, min(largest, value)))
+                sq_off += (value - parts[j * stride + f]) * (value - parts[j * stride + f])
+            row_errors[j] = <float>(sqrt(sq_off) * part * (1 + 1e-6) + max_norm * 2.0 ** -40)
+            sq_norms[j] = sketches.codes.sq_norms[rows[j]]
+            max_sq_norm = _larger(max_sq_norm, sq_norms[j])
+            max_error = _larger(max_error, sketches.codes.sketch_errors[rows[j]])
+            max_row_error = _larger(max_row_error, row_errors[j])
+        self.sketched.codes = sketches.codes
         self.sketched.tiles = tiles
-        self.sketched.candidate_sq_norms = sq_norms
+        self.sketched.sq_norms = sq_norms
         self.sketched.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
         self.sketched.max_error = max_error
         self.sketched.stretch = <float>(1 + 1.1 * sketches.basis.basis.skew + 1e-6)
+        self.sketched.rows = parts
+        self.sketched.row_errors = row_errors
+        self.sketched.max_row_error = max_row_error
 
 
 cdef list _column_sums(const double* values, int64_t n_rows, int64_t n_columns):
@@ -221,29 +262,31 @@ cdef class Seeder:
         return &self.weights[0]
 
     def propose_sketched(self, Sketches sketches not None, const int64_t[::1] rows, const double[:, ::1] candidates):
-        """Propose rows of the points, which candidates holds, and leave out what their sketches exclude.
+        """Propose rows of the points, which candidates holds, from codes alone: the errors are larger.
 
-        Returns how many of the points had to be read.
+        Returns of how many pairs of a point and a candidate the sketches say too little.
         """
-        cdef int64_t task, n_read = 0, n_tasks = (self.n_blocks + BLOCKS_AT_ONCE - 1) // BLOCKS_AT_ONCE
+        cdef int64_t task, n_measured = 0, n_tasks = (self.n_blocks + BLOCKS_AT_ONCE - 1) // BLOCKS_AT_ONCE
         if sketches.points is not self.points or sketches.crew.kernels != self.crew.kernels \
                 or sketches.crew.n_threads < self.crew.n_threads or rows.shape[0] != self.candidates.k:
             raise ValueError("sketches and rows must fit the seeder.")
-        cdef _SketchedCandidates sketched = _SketchedCandidates(sketches, rows)
+        self.candidates.pack(candidates, self.frame, self.crew)
+        cdef _SketchedCandidates sketched = _SketchedCandidates(
+            sketches, rows, candidates, self.candidates.centroids.max_norm
+        )
         cdef int used = self.crew.threads_for(
             n_tasks, <double>self.points.n * (sketches.basis.p + 1) * self.candidates.k
         )
-        self.candidates.pack(candidates, self.frame, self.crew)
         memset(&self.gains_of_blocks[0, 0], 0, self.n_blocks * self.candidates.k * sizeof(double))
         memset(self.errors_of, 0, self.n_blocks * self.candidates.k * sizeof(double))
         with nogil:
             if used == 1:
                 for task in range(n_tasks):
-                    n_read += self.propose_sketched_task(sketches, &sketched.sketched, task, 0)
+                    n_measured += self.propose_sketched_task(sketches, &sketched.sketched, task, 0)
             else:
                 for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=1):
-                    n_read += self.propose_sketched_task(sketches, &sketched.sketched, task, threadid())
-        return n_read
+                    n_measured += self.propose_sketched_task(sketches, &sketched.sketched, task, threadid())
+        return n_measured
 
     cdef int64_t propose_sketched_task(self, Sketches sketches, const fastkm_sketched* sketched, int64_t task,
                                        int t) noexcept nogil:
@@ -251,28 +294,30 @@ cdef class Seeder:
         return self.crew.kernels.propose_sketched(
             &self.points.points, &self.frame.frame, &self.candidates.centroids, sketched, i,
             min(i + BLOCKS_AT_ONCE * FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], self.weights_or_null(),
-            &self.crew.scratches[t], sketches.row_memory.start + t * sketches.bytes_of_rows, &self.masks[0],
-            &self.gains_of_blocks[b, 0], self.errors_of + b * self.candidates.k
+            sketches.room_of(t), &self.masks[0], &self.gains_of_blocks[b, 0], self.errors_of + b * self.candidates.k
         )
 
-    def settle(self):
-        """Make the last proposal's gains exact: the sums of float64 distances."""
-        cdef int64_t b
+    def settle(self, uint32_t wanted=ALL_CANDIDATES):
+        """Make the last proposal's gains exact, of candidates with a bit in wanted: the sums of float64 distances."""
+        cdef int64_t b, j
         cdef int used = self.crew.threads_for(self.n_blocks, <double>self.points.n * self.points.d)
         with nogil:
             if used == 1:
                 for b in range(self.n_blocks):
-                    self.settle_block(b, 0)
+                    self.settle_block(b, wanted, 0)
             else:
                 for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
-                    self.settle_block(b, threadid())
-        memset(self.errors_of, 0, self.n_blocks * self.candidates.k * sizeof(double))
+                    self.settle_block(b, wanted, threadid())
+            for b in range(self.n_blocks):
+                for j in range(self.candidates.k):
+                    if wanted >> j & 1:
+                        self.errors_of[b * self.candidates.k + j] = 0
 
-    cdef void settle_block(self, int64_t b, int t) noexcept nogil:
+    cdef void settle_block(self, int64_t b, uint32_t wanted, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
         self.crew.kernels.settle(
             &self.points.points, &self.frame.frame, &self.candidates.centroids, i,
-            min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.closest[0], self.weights_or_null(),
+            min(i + FASTKM_BLOCK_ROWS, self.points.n), wanted, &self.closest[0], self.weights_or_null(),
             &self.crew.scratches[t], &self.masks[0], &self.gains_of_blocks[b, 0]
         )
 

@@ -92,8 +92,8 @@ cdef void _seeding_settle(_SoloSeeding* seeding) noexcept nogil:
         i = b * FASTKM_BLOCK_ROWS
         seeding.kernels.settle(
             seeding.points, seeding.frame, &seeding.packed, i,
-            min(<int64_t>(i + FASTKM_BLOCK_ROWS), seeding.points.n), seeding.closest, NULL, seeding.scratch,
-            seeding.masks, seeding.block_gains
+            min(<int64_t>(i + FASTKM_BLOCK_ROWS), seeding.points.n), ALL_CANDIDATES, seeding.closest, NULL,
+            seeding.scratch, seeding.masks, seeding.block_gains
         )
         for j in range(seeding.packed.k):
             seeding.gains[j] += seeding.block_gains[j]

@@ -61,25 +61,43 @@ class Potential:
         """Return the gains of at most MAX_CANDIDATES candidates, exact where that may matter."""
         seeder, candidates = self._seeder(len(rows)), self._problem.rows(rows)
         sketches = self._sketching.sketches(self._n_accepted)
+        is_sketched = False
         if sketches is not None:
-            n_read = seeder.propose_sketched(sketches, rows, candidates)
-            self._sketching.judge(self._n_accepted, n_read)
-        else:
+            n_measured = seeder.propose_sketched(sketches, rows, candidates)
+            is_sketched = self._sketching.is_worth_it(self._n_accepted, n_measured, len(rows))
+        if not is_sketched:
             if self._uses_cells and self._n_accepted >= FIRST_CELL_SEED:
                 seeder = self._cells_of(seeder)
             seeder.propose(candidates)
         self._proposer = seeder
-        gains = np.array(seeder.gains())
-        # Beside the errors, the rounding of the sums and of the potentials they are taken from.
-        margins = np.array(seeder.errors()) + 1e-10 * self.total
-        best = int(np.argmax(gains))
-        is_surely_less = gains + margins < gains[best] - margins[best]
-        is_same = (candidates == candidates[best]).all(axis=1)
-        if exactly or not np.all(is_surely_less | is_same):
+        if exactly:
             seeder.settle()
             return np.array(seeder.gains())
-        gains[is_same] = gains[best]  # as they are in float64, and the first of them counts
-        return gains
+        return self._gains_that_decide(candidates, one_by_one=is_sketched)
+
+    def _gains_that_decide(self, candidates: FloatArray, *, one_by_one: bool) -> FloatArray:
+        """Return the proposed gains, made exact where the errors leave open which is largest."""
+        seeder = self._proposer
+        is_exact = np.zeros(len(candidates), dtype=bool)
+        while True:
+            gains = np.array(seeder.gains())
+            # Beside the errors, the rounding of the sums and of the potentials they are taken from.
+            margins = np.array(seeder.errors()) + 1e-10 * self.total
+            best = int(np.argmax(gains))
+            is_rival = ~(gains + margins < gains[best] - margins[best])
+            is_same = (candidates == candidates[best]).all(axis=1)
+            if np.all(is_same | ~is_rival):
+                gains[is_same] = gains[best]  # as they are in float64, and the first of them counts
+                return gains
+            if np.all(is_exact | ~is_rival):
+                return gains
+            if not one_by_one:
+                seeder.settle()
+                return np.array(seeder.gains())
+            # The likeliest first: exact, it mostly leaves no other.
+            wanted = np.flatnonzero(is_rival & ~is_exact) if is_exact[best] else [best]
+            seeder.settle(sum(1 << int(j) for j in wanted))
+            is_exact[wanted] = True
 
     def _accept(self, candidate: int) -> float:
         self._proposer.accept(candidate)

@@ -1,27 +1,32 @@
 """What k-means++ need not look at: rows that sketches or cells show to be far from a candidate.
 
-Many features: sketches bound the distances of rows one by one. Few features: rows are sorted into
-cells of neighbours, and the box around a cell bounds those of all its rows. Either way the seeds
-are the same; both are kept by the problem for further runs.
+Many features: sketches bound the distances of rows one by one, and where those leave them open,
+codes of a byte a value tell the candidates' gains but for a little. Few features: rows are sorted
+into cells of neighbours, and the box around a cell bounds those of all its rows. Either way the
+seeds are the same; both are kept by the problem for further runs.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._filter import MOST_SHARE_OF_X, leading_directions, sample_rows
+from ._filter import COST, leading_directions, sample_rows
 from ._problem import Problem, keeps_panels
 
 # With fewer rows or seeds, what is made first costs more than it spares.
 LEAST_ROWS = 4096
 LEAST_SEEDS = 32
 # The first seeds are near to most rows.
-FIRST_SKETCHED_SEED = 12
+FIRST_SKETCHED_SEED = 6
 FIRST_CELL_SEED = 1
-# 96 directions are best for MNIST and for the embeddings, where the sketches may take so much.
+# A quarter of d and at most 96: more directions cost as much time as they spare.
 MOST_DIRECTIONS, LEAST_DIRECTIONS = 96, 12
-# Gathering more of the rows costs what reading all of them does.
-MOST_SHARE_READ = 0.7
+# What measuring a pair of a row and a candidate by codes costs, and each feature of it, in ns as
+# `_filter.Cost` has them (MNIST and the embeddings).
+COST_OF_CODES, COST_OF_CODE = 25.0, 0.075
+# Codes reach this much farther than the sampled rows do, in steps whose squares float32 can hold.
+HEADROOM = 1.15
+LEAST_STEP, MOST_STEP = 2.0**-40, 2.0**40
 # The cells hold the points in float32, up to 64 MiB, and boxes exclude little in more dimensions.
 MOST_CELL_VALUES = 2**24
 MOST_CELL_FEATURES = 48
@@ -32,7 +37,7 @@ SAMPLED_ROWS_PER_LEAF = 4
 
 def n_directions(problem: Problem) -> int:
     """Return how many directions sketches of the problem may have: whole tiles of 6."""
-    most = min(MOST_DIRECTIONS, int(MOST_SHARE_OF_X * problem.d) - 3)
+    most = min(MOST_DIRECTIONS, int(problem.d) // 4 - 3)
     return most - most % 6
 
 
@@ -75,18 +80,37 @@ class Sketching:
                 self._next_try = np.inf
         return self._problem.sketches
 
-    def judge(self, n_accepted: int, n_read: int) -> None:
-        """Wait for twice the seeds where sketches did not spare enough rows."""
-        if n_read > MOST_SHARE_READ * self._problem.n:
-            self._next_try = 2 * n_accepted
+    def is_worth_it(self, n_accepted: int, n_measured: int, n_candidates: int) -> bool:
+        """Tell whether so many pairs measured cost less than all; if not, wait for twice the seeds.
+
+        Costs are a pair's: a row is loaded for all candidates.
+        """
+        problem = self._problem
+        brute_force = COST.brute_force(1, problem.d, n_candidates) / n_candidates
+        spared = brute_force - COST.sketch / n_candidates
+        share = n_measured / (problem.n * n_candidates)
+        if share * (COST_OF_CODES + COST_OF_CODE * problem.d) <= spared:
+            return True
+        self._next_try = 2 * n_accepted
+        return False
 
 
 def make_sketches(problem: Problem) -> _core.Sketches | None:
-    """Sketch all rows, in one pass; None if the rows have no directions."""
-    basis = leading_directions(problem, sample_rows(problem), n_directions(problem))
+    """Encode all rows and their sketches, in one pass; None if they have no directions."""
+    sample = sample_rows(problem)
+    basis = leading_directions(problem, sample, n_directions(problem))
     if basis.shape[1] == 0:
         return None
-    sketches = _core.Sketches(problem.points, problem.frame, basis, problem.n_threads, problem.isa)
+    inside = np.empty((len(sample), basis.shape[1]), dtype=np.float32)
+    _core.multiply(sample, _core.Basis(basis), inside, problem.n_threads, problem.isa)
+    sq_rests = (sample * sample).sum(axis=1) - (inside * inside).sum(axis=1)
+    reaches = np.append(np.abs(inside).max(axis=0), np.sqrt(np.maximum(sq_rests, 0)).max())
+    reach = np.abs(sample).max()
+    # Of what overflowed nothing is known but that it is open.
+    steps = np.fmin(np.fmax(np.append(reaches, reach) * (HEADROOM / 127), LEAST_STEP), MOST_STEP)
+    steps = steps.astype(np.float32)
+    threads = problem.n_threads, problem.isa
+    sketches = _core.Sketches(problem.points, problem.frame, basis, steps[:-1], steps[-1], *threads)
     for start, stop in problem.slices(basis.shape[1]):
         sketches.fill(start, stop)
     return sketches

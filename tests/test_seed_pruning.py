@@ -16,11 +16,11 @@ KINDS = ["sketches", "cells"]
 @pytest.fixture
 def force(monkeypatch):
     """Seed by sketches or by cells alone from the first seed on, whatever the data, and count."""
-    seen = {"sketches": 0, "cells": 0, "read": 0}
+    seen = {"sketches": 0, "cells": 0}
 
-    class Recorder(_seed_pruning.Sketching):
-        def judge(self, n_accepted, n_read):
-            seen["read"] += n_read
+    class Insistent(_seed_pruning.Sketching):
+        def is_worth_it(self, n_accepted, n_measured, n_candidates):
+            return True
 
     def make(kind):
         def made(problem):
@@ -44,7 +44,7 @@ def force(monkeypatch):
         monkeypatch.setattr(_seed_pruning, "MOST_CELL_FEATURES", 0 if kind == "sketches" else 1000)
         if kind == "cells":
             monkeypatch.setattr(_seed_pruning, "uses_sketches", lambda problem, n_seeds: False)
-        monkeypatch.setattr("fastkm._potential.Sketching", Recorder)
+        monkeypatch.setattr("fastkm._potential.Sketching", Insistent)
         monkeypatch.setattr(_seed_pruning, "make_sketches", make("sketches"))
         monkeypatch.setattr("fastkm._potential.make_cells", make("cells"))
         return seen
@@ -240,26 +240,147 @@ def test_most_rows_are_not_read_again():
         potential.propose(rows)
         potential.accept(0)
     assert problem.sketches is not None
-    n_read = potential._seeder(5).propose_sketched(problem.sketches, rows, problem.rows(rows))
-    assert n_read < 2000
+    n_measured = potential._seeder(5).propose_sketched(problem.sketches, rows, problem.rows(rows))
+    assert n_measured < 2000
 
 
 def test_useless_sketches_are_tried_less_and_less(monkeypatch):
+    monkeypatch.setattr(_seed_pruning, "HEADROOM", 1e6)  # all codes are 0
     X = np.random.default_rng(0).normal(size=(5000, 900)).astype(np.float32)
     potential = Potential(Problem(X, n_threads=2), 100)
     tries = []
-    judge = potential._sketching.judge
+    is_worth_it = potential._sketching.is_worth_it
 
-    def record(n_accepted, n_read):
+    def record(n_accepted, *counts):
         tries.append(n_accepted)
-        judge(n_accepted, n_read)
+        return is_worth_it(n_accepted, *counts)
 
-    monkeypatch.setattr(potential._sketching, "judge", record)
+    monkeypatch.setattr(potential._sketching, "is_worth_it", record)
     potential.start(0)
     for row in range(1, 60):
-        potential.propose(np.array([row, row + 100]))
+        potential.propose(np.arange(row, row + 8))
         potential.accept(0)
-    assert tries == [12, 24, 48]
+    assert tries == [6, 12, 24, 48]
+
+
+def bound_and_settle(X, isa, weights=None, n_candidates=9, n_threads=1):
+    """Yield gains from codes, their errors, masks, and then the same in float64."""
+    problem = Problem(X, weights, n_threads=n_threads, isa=isa)
+    sketches = _seed_pruning.make_sketches(problem)
+    if sketches is None:
+        return
+    potential = Potential(problem, 30)
+    potential.start(0)
+    for row in range(1, 8):
+        rows = (row * 13 + 17 * np.arange(n_candidates)) % problem.n
+        seeder, candidates = potential._seeder(n_candidates), problem.rows(rows)
+        n_measured = seeder.propose_sketched(sketches, rows, candidates)
+        found = np.array(seeder.gains()), np.array(seeder.errors()), potential._masks.copy()
+        assert n_measured >= sum(int(mask).bit_count() for mask in potential._masks)
+        seeder.propose(candidates)
+        seeder.settle()
+        yield *found, np.array(seeder.gains()), potential._masks.copy(), potential.total
+        potential._proposer = seeder
+        potential._accept(row % n_candidates)
+
+
+def check_bounds(*args, **kwargs):
+    for gains, errors, masks, exact, exact_masks, total in bound_and_settle(*args, **kwargs):
+        assert np.array_equal(masks & exact_masks, exact_masks)
+        # Sums of at most 2000 gains round by less than this share of the potential.
+        assert (np.abs(gains - exact) <= errors + 1e-12 * total).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_gains_from_codes_are_right_to_within_their_errors(name, dtype, isa, force):
+    force("sketches")
+    X = HOSTILE[name](mixture(1100, 21)).astype(dtype)
+    check_bounds(X, isa)
+    check_bounds(X, isa, weights=np.random.default_rng(2).uniform(0, 3, size=1100), n_threads=3)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("d", [1, 2, 15, 16, 17, 255, 256, 257, 600])
+def test_codes_of_every_width(d, dtype, isa, force):
+    force("sketches", n_directions=13)
+    check_bounds(np.abs(mixture(333, d)).astype(dtype), isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("headroom", [1e-9, 1e-3, 0.3, 1e3, 1e9])
+def test_codes_may_be_clipped_or_coarse(headroom, isa, force, monkeypatch):
+    X = mixture(700, 30).astype(np.float32)
+    expected = without(monkeypatch, X, 12, isa=isa)
+    monkeypatch.setattr(_seed_pruning, "HEADROOM", headroom)
+    force("sketches")
+    check_bounds(X, isa)
+    assert trace(X, 12, isa=isa) == expected
+
+
+def test_codes_tell_gains_to_a_few_per_cent(force):
+    force("sketches")
+    for gains, errors, *_ in bound_and_settle(mixture(2000, 100), ISAS[-1]):
+        assert errors.max() < 0.1 * gains.max()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_squares_of_the_longest_codes_do_not_overflow(isa, force):
+    # Opposite corners of a cube: all differences are as large as codes can be.
+    force("sketches", n_directions=1)
+    X = np.repeat(np.where(np.arange(400) % 2, 1.0, -1.0)[:, None], 1500, axis=1)
+    X[:, 0] += np.arange(400) * 1e-5
+    check_bounds(X, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_rounding_counts_where_codes_are_exact(isa, force, monkeypatch):
+    # Whole numbers of steps, but every other row is a little farther than float32 can tell.
+    force("sketches", n_directions=1)
+    monkeypatch.setattr(_seed_pruning, "HEADROOM", 1)
+    rows, signs = np.arange(20), np.random.default_rng(8).choice([-1, 1], size=40)
+    half = np.full((20, 40), 100.0)
+    half[:, 0] = 127
+    half[rows, 1 + rows // 2] += 1
+    half[rows[1::2], 20 + rows[1::2]] += 1 + 3e-6
+    half *= signs
+    check_bounds(np.concatenate([half, -half]), isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_settling_some_candidates_gives_the_bits_of_settling_all(isa, n_threads):
+    problem = Problem(mixture(3000, 10), n_threads=n_threads, isa=isa)
+    potential = Potential(problem, 9)
+    potential.start(0)
+    seeder, rows = potential._seeder(7), np.arange(5, 12)
+    found = []
+    for steps in ([0b1111111], [0b1000, 0b0100001, 0b0010110, 0b1000000]):
+        seeder.propose(problem.rows(rows))
+        for wanted in steps:
+            rough = np.array(seeder.gains())
+            seeder.settle(wanted)
+            is_other = (wanted >> np.arange(7) & 1) == 0
+            assert np.array_equal(rough[is_other], np.array(seeder.gains())[is_other])
+            assert not np.array(seeder.errors())[~is_other].any()
+        found.append((seeder.gains(), potential._masks.tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_mirrored_candidates_leave_the_choice_to_float64(isa, force, monkeypatch):
+    # Whatever one candidate gains, its image gains too, but for a rounding.
+    half = mixture(500, 12)
+    X = np.concatenate([half, half * np.where(np.arange(12) == 3, -1, 1)])
+    expected = without(monkeypatch, X, 20, isa=isa)
+    force("sketches")
+    assert trace(X, 20, isa=isa) == expected
+    potential = Potential(Problem(X, n_threads=1, isa=isa), 3)
+    potential.start(0)
+    potential.propose(np.array([7, 507, 7, 200, 507]))
+    potential.accept(1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -307,7 +428,12 @@ def test_every_row_is_in_one_cell(rng):
     [
         lambda p: _core.Cells(p.points, p.frame, np.zeros(3, np.int32), 1, p.isa),
         lambda p: _core.Cells(p.points, p.frame, np.full(p.n, p.n, np.int32), 1, p.isa),
-        lambda p: _core.Sketches(p.points, p.frame, np.ones((2, 1), "f4"), 1, p.isa),
+        lambda p: _core.Sketches(
+            p.points, p.frame, np.ones((2, 1), "f4"), np.ones(2, "f4"), 1, 1, p.isa
+        ),
+        lambda p: _core.Sketches(
+            p.points, p.frame, np.ones((5, 1), "f4"), np.ones(1, "f4"), 1, 1, p.isa
+        ),
         lambda p: _core.sort_rows(
             p.points, np.full(2, p.d, "i4"), np.zeros(2), np.zeros(p.n, "u2"), 0, p.n, 1, p.isa
         ),

@@ -19,6 +19,7 @@
 #include "batch.h"
 #include "cells.h"
 #include "gaps.h"
+#include "codes.h"
 #include "sketched_propose.h"
 #include "sparse_batch.h"
 
@@ -47,6 +48,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .sq_dist = sq_dist,
     .distances = distances,
     .propose = propose,
+    .encode = encode,
     .propose_sketched = propose_sketched,
     .settle = settle,
     .accept = accept,

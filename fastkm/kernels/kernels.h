@@ -36,6 +36,9 @@
 #define FASTKM_CELL_SAMPLE 64
 #define FASTKM_HALVINGS_BEYOND 2
 #define FASTKM_MAX_HALVINGS 14
+/* The largest code, and how finely candidates are told beside it. */
+#define FASTKM_LARGEST_CODE 127
+#define FASTKM_STEP_PARTS 8
 /* Alignment in bytes of every buffer that a kernel reads or writes with vectors. */
 #define FASTKM_ALIGN 64
 /* Added to a double below 2^51, leaves its nearest integer in the low bits. */
@@ -154,14 +157,29 @@ typedef struct {
     double* inside;  /* (k, 2, p) coordinates now and before */
 } fastkm_centroid_sketches;
 
-/* Sketches of points and of k-means++'s candidates among them. */
+/* Points for k-means++, a byte a value: their sketches, and the rows themselves. */
 typedef struct {
-    int64_t p;
-    fastkm_sketches rows;
-    const float* tiles; /* of candidates, -2 times, in groups as fastkm_centroids.tiles */
-    const float* candidate_sq_norms; /* (k,) of their sketches */
-    float max_norm, max_error;       /* of the candidates' sketches */
-    float stretch;                   /* a sketched distance is at most stretch times the true one */
+    int64_t p, stride;         /* a row takes stride bytes: d, and zeros to whole vectors */
+    const float* sketch_steps; /* (p + 1,) what 1 in a code of a sketch stands for */
+    float step;                /* the same of a row, in the frame */
+    int8_t* panels;            /* (n / panel rows, p + 1, panel rows) */
+    int8_t* rows;              /* (n, stride) */
+    float* sq_norms;           /* (n,) of the sketches that the codes stand for */
+    float* sketch_errors;      /* (n,) how far those may be from the true ones */
+    float* errors;             /* (n,) how far a row's codes may be from the row */
+} fastkm_codes;
+
+/* Codes of points, and k-means++'s candidates among them. */
+typedef struct {
+    fastkm_codes codes;
+    const float* tiles;    /* sketches as coded, -2 times, in groups as fastkm_centroids.tiles, and
+                              times the steps */
+    const float* sq_norms; /* (k,) */
+    float max_norm, max_error; /* of their sketches */
+    float stretch;             /* a sketched distance is at most stretch times the true one */
+    const int16_t* rows;       /* (k, stride) the candidates in parts of a step */
+    const float* row_errors;   /* (k,) how far those may be from them, in the frame */
+    float max_row_error;
 } fastkm_sketched;
 
 /* All points in the float32 kernel's order, sorted so that each cell holds neighbours, and the box
@@ -488,8 +506,18 @@ typedef struct {
                     uint32_t* masks,                    /* OUT (n,) */
                     double* gains, double* errors);     /* OUT (k,) */
 
-    /* The same without reading rows that sketches exclude. Returns how many had to be read. Any
-     * number of rows, from the first of a panel. */
+    /* Codes of rows [i_begin, i_end), from the first row of a panel. */
+    void (*encode)(const fastkm_points* points,    /* IN  */
+                   const fastkm_frame* frame,      /* IN  */
+                   const fastkm_basis* basis,      /* IN  */
+                   int64_t i_begin, int64_t i_end, /* IN  */
+                   fastkm_scratch* scratch,        /* OUT */
+                   float* room,                    /* OUT ((p + 1) panel rows + 2 stride,) */
+                   const fastkm_codes* codes);     /* OUT but for the steps */
+
+    /* What propose gives, from codes alone: the errors are larger. Returns of how many pairs of a
+     * row and a candidate the sketches say too little. Any number of rows, from the first of a
+     * panel. */
     int64_t (*propose_sketched)(const fastkm_points* points,        /* IN  */
                                 const fastkm_frame* frame,          /* IN  */
                                 const fastkm_centroids* candidates, /* IN  */
@@ -497,22 +525,22 @@ typedef struct {
                                 int64_t i_begin, int64_t i_end,     /* IN  */
                                 const double* closest,              /* IN (n,) */
                                 const double* weights,              /* IN (n,) or NULL */
-                                fastkm_scratch* scratch,            /* OUT */
-                                char* gathered,  /* OUT: room for a panel's rows in their dtype */
-                                uint32_t* masks, /* OUT (n,) */
-                                double* gains, double* errors); /* OUT (k,) */
+                                float* room,                        /* OUT as of encode */
+                                uint32_t* masks,                    /* OUT (n,) */
+                                double* gains, double* errors);     /* OUT (k,) */
 
-    /* Gains in float64 of what the masks leave possible, and masks of the candidates that are
-     * nearer. */
+    /* Gains in float64 of what the masks leave possible of some candidates, and masks of those that
+     * are nearer. */
     void (*settle)(const fastkm_points* points,        /* IN  */
                    const fastkm_frame* frame,          /* IN  */
                    const fastkm_centroids* candidates, /* IN  */
                    int64_t i_begin, int64_t i_end,     /* IN  */
+                   uint32_t wanted,                    /* IN: a bit for each of those candidates */
                    const double* closest,              /* IN (n,) */
                    const double* weights,              /* IN (n,) or NULL */
                    fastkm_scratch* scratch,            /* OUT */
                    uint32_t* masks,                    /* INOUT (n,) */
-                   double* gains);                     /* OUT (k,) */
+                   double* gains);                     /* INOUT (k,) */
 
     /* k-means++: the distances of the rows that the accepted candidate is nearer to; returns how
      * many may have changed. */

@@ -183,15 +183,27 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
     }
 }
 
+/* The next row from i on with a candidate of the wanted ones in its mask, or i_end. */
+static int64_t next_masked(const uint32_t* masks, uint32_t wanted, int64_t i, int64_t i_end) {
+    while (i < i_end && !(masks[i] & wanted)) i++;
+    return i;
+}
+
 static void settle(const fastkm_points* points, const fastkm_frame* frame,
                    const fastkm_centroids* candidates, int64_t i_begin, int64_t i_end,
-                   const double* closest, const double* weights, fastkm_scratch* scratch,
-                   uint32_t* masks, double* gains) {
+                   uint32_t wanted, const double* closest, const double* weights,
+                   fastkm_scratch* scratch, uint32_t* masks, double* gains) {
     const proposal_pass pass = {points,  frame, candidates, closest, weights,
                                 scratch, masks, gains,      NULL};
-    for (int64_t j = 0; j < candidates->k; j++) gains[j] = 0;
-    for (int64_t i = i_begin; i < i_end; i++)
-        if (masks[i]) masks[i] = gain_row(&pass, i, masks[i]);
+    for (int64_t j = 0; j < candidates->k; j++)
+        if (wanted >> j & 1) gains[j] = 0;
+    int64_t next = next_masked(masks, wanted, i_begin, i_end);
+    while (next < i_end) {
+        const int64_t i = next;
+        next = next_masked(masks, wanted, i + 1, i_end);
+        if (next < i_end) prefetch_row(points, next);
+        masks[i] = (masks[i] & ~wanted) | gain_row(&pass, i, masks[i] & wanted);
+    }
 }
 
 /* Bring the rows that the accepted candidate is nearer to up to date; returns how many there may
@@ -201,14 +213,16 @@ static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
                       int64_t accepted, const uint32_t* masks, fastkm_scratch* scratch,
                       double* closest) {
     const double* candidate = candidates->raw + accepted * points->d;
-    int64_t n_nearer = 0;
-    for (int64_t i = i_begin; i < i_end; i++)
-        if (masks[i] >> accepted & 1) {
-            load_row(points, i, scratch->row);
-            const double dist = sq_dist(scratch->row, candidate, points->d, frame->exact_scale);
-            closest[i] = FASTKM_MIN(closest[i], dist);
-            n_nearer++;
-        }
+    const uint32_t wanted = 1u << accepted;
+    int64_t n_nearer = 0, next = next_masked(masks, wanted, i_begin, i_end);
+    for (; next < i_end; n_nearer++) {
+        const int64_t i = next;
+        next = next_masked(masks, wanted, i + 1, i_end);
+        if (next < i_end) prefetch_row(points, next);
+        load_row(points, i, scratch->row);
+        const double dist = sq_dist(scratch->row, candidate, points->d, frame->exact_scale);
+        closest[i] = FASTKM_MIN(closest[i], dist);
+    }
     return n_nearer;
 }
 

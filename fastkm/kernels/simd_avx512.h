@@ -15,6 +15,9 @@ static FASTKM_INLINE vf vf_set1(float a) {
 static FASTKM_INLINE vf vf_load(const float* p) {
     return _mm512_loadu_ps(p);
 }
+static FASTKM_INLINE vf vf_load_bytes(const int8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+}
 static FASTKM_INLINE void vf_store(float* p, vf a) {
     _mm512_storeu_ps(p, a);
 }

@@ -79,6 +79,10 @@ static FASTKM_INLINE vf vf_load(const float* p) {
     memcpy(&r, p, sizeof r);
     return r;
 }
+static FASTKM_INLINE vf vf_load_bytes(const int8_t* p) {
+    const float lanes[LANES] = {p[0], p[1], p[2], p[3]};
+    return vf_load(lanes);
+}
 static FASTKM_INLINE void vf_store(float* p, vf a) {
     memcpy(p, &a, sizeof a);
 }

@@ -15,6 +15,12 @@ static FASTKM_INLINE vf vf_set1(float a) {
 static FASTKM_INLINE vf vf_load(const float* p) {
     return _mm_loadu_ps(p);
 }
+static FASTKM_INLINE vf vf_load_bytes(const int8_t* p) {
+    int32_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    const __m128i once = _mm_cvtsi32_si128(bytes), twice = _mm_unpacklo_epi8(once, once);
+    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(twice, twice), 24));
+}
 static FASTKM_INLINE void vf_store(float* p, vf a) {
     _mm_storeu_ps(p, a);
 }

@@ -1,11 +1,7 @@
-/* Greedy k-means++ from sketches: a candidate is a row, so its sketch is known, and one whose
- * sketch is farther than a row's nearest seed changes nothing there; README.md proves it. X is read
- * only where a sketch leaves that open. */
-
-/* Panels of which a larger share of rows is open are read as a whole. */
-#define OPEN_SHARE_OF_A_PANEL 0.75
-/* So few rows are measured in float64, each for the candidates that its sketch leaves. */
-#define FEW_ROWS (PANEL_ROWS / 8)
+/* Greedy k-means++ from bytes: a candidate is a row, so its sketch is known, and one whose sketch
+ * is farther than a row's nearest seed changes nothing there. Of the others a row's codes tell how
+ * far they are, but for a little; README.md proves it. X is read only where that leaves open which
+ * candidate is best. */
 
 /* Products of sketches above the limit belong to candidates that are surely no nearer than the
  * current distance. */
@@ -31,99 +27,125 @@ static void find_sketch_limits(const fastkm_sketched* sketched, const rounding_b
 
 static FASTKM_INLINE void screen_tile(const float* panel, const fastkm_sketched* sketched,
                                       int64_t j_begin, const int n_candidates, const float* limits,
-                                      int32_t* possible) {
-    const int64_t width = sketched->p + 1;
-    lines_ahead none = {NULL, 0};
+                                      lines_ahead* ahead, int32_t* possible) {
+    const int64_t width = sketched->codes.p + 1;
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-    products(panel, sketched->tiles + j_begin * width, sketched->candidate_sq_norms + j_begin,
-             width, n_candidates, &none, product);
+    products(panel, sketched->tiles + j_begin * width, sketched->sq_norms + j_begin, width,
+             n_candidates, ahead, product);
     for (int j = 0; j < n_candidates; j++) mark_possible(product[j], j_begin + j, limits, possible);
 }
 
-/* Rows from anywhere, as many as a panel holds, and the candidates that sketches leave to each. */
+/* A bit for each candidate that the sketches leave to a panel's rows. */
+static void screen_panel(const fastkm_sketched* sketched, int64_t k, int64_t i, const float* limits,
+                         float* panel, int32_t* possible) {
+    const int64_t width = sketched->codes.p + 1;
+    const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+    const int8_t* codes = sketched->codes.panels + i * width;
+    lines_ahead ahead = {(const char*)(codes + width * PANEL_ROWS),
+                         (width * PANEL_ROWS / LINE_BYTES + n_tiles) / n_tiles};
+    memset(possible, 0, PANEL_ROWS * sizeof *possible);
+    decode(codes, width * PANEL_ROWS, panel);
+    const uint32_t saved = flush_denormals();
+    for (int64_t j = 0; j < k; j += FASTKM_TILE_CENTROIDS) {
+#define SCREEN(n) screen_tile(panel, sketched, j, n, limits, &ahead, possible)
+        WITH_CONSTANT_TILE(k - j, SCREEN)
+#undef SCREEN
+    }
+    restore_denormals(saved);
+}
+
+/* Bounds a row's gains by its codes, where candidates are possible; returns how many are. */
+static int64_t bound_gains(const proposal_pass* pass, const fastkm_sketched* sketched, int64_t i,
+                           uint32_t possible) {
+    const int64_t stride = sketched->codes.stride;
+    const int8_t* row = sketched->codes.rows + i * stride;
+    const int16_t* candidate = sketched->rows;
+    const double root_unit = pass->frame->exact_scale / pass->frame->scale;
+    const double unit = sketched->codes.step / FASTKM_STEP_PARTS * root_unit;
+    const double closest = pass->closest[i], row_error = sketched->codes.errors[i];
+    const double weight = pass->weights ? pass->weights[i] : 1;
+    /* Most pairs end here, without a root of their own. */
+    const double most_error = (row_error + sketched->max_row_error) * root_unit;
+    const double reach = (sqrt(closest) + most_error) / unit * (1 + 4e-6), limit = reach * reach;
+    uint32_t left = 0;
+    int64_t n_measured = 0;
+    for (int64_t j = 0; possible; possible >>= 1, j++, candidate += stride) {
+        if (!(possible & 1)) continue;
+        n_measured++;
+        const double sq_dist = (double)sq_parts(row, candidate, stride);
+        if (sq_dist > limit) continue;
+        const double dist = sqrt(sq_dist) * unit;
+        const double error = (row_error + sketched->row_errors[j]) * root_unit;
+        const double lower = FASTKM_MAX(dist * (1 - 1e-6) - error, 0);
+        const double upper = dist * (1 + 1e-6) + error;
+        const double most = closest - lower * lower;
+        const double least = FASTKM_MAX(closest - upper * upper, 0);
+        if (most <= 0) continue;
+        pass->gains[j] += weight * ((most + least) / 2);
+        pass->errors[j] += weight * ((most - least) / 2);
+        left |= 1u << j;
+    }
+    pass->masks[i] = left;
+    return n_measured;
+}
+
+/* Rows that their sketches leave open, and for which candidates. */
 typedef struct {
     int64_t rows[2 * PANEL_ROWS];
     uint32_t possible[2 * PANEL_ROWS];
     int64_t n;
 } open_rows;
 
-/* What propose_rows does, of the first n of the open rows. */
-static void propose_gathered(const proposal_pass* pass, const open_rows* open, int64_t n,
-                             char* gathered) {
-    const fastkm_points* points = pass->points;
-    const int64_t d = points->d, item = item_size(points->dtype);
-    const fastkm_points copied = {gathered, n, d, d * item, item, points->dtype};
-    const lines_ahead none = {points->base, 0};
-    float sq_norms[PANEL_ROWS];
-    double closest[PANEL_ROWS], weights[PANEL_ROWS], row_errors[PANEL_ROWS];
-    proposal found;
-    gather(points, open->rows, n, gathered);
-    load_panel(&copied, pass->frame, 0, n, pass->scratch->panel, sq_norms);
-    for (int64_t r = 0; r < n; r++) {
-        closest[r] = pass->closest[open->rows[r]];
-        weights[r] = pass->weights ? pass->weights[open->rows[r]] : 1;
-    }
-    propose_panel(pass->frame, pass->candidates, pass->scratch->panel, sq_norms, n, closest, none,
-                  &found, row_errors);
-    for (int64_t r = 0; r < n; r++) pass->masks[open->rows[r]] = (uint32_t)found.possible[r];
-    gain_roughly(pass->frame, &found, sq_norms, row_errors, n, closest, weights, pass->gains,
-                 pass->errors);
+/* That many of them are on their way from memory while others are decoded. */
+#define OPEN_ROWS_AHEAD 8
+
+static void prefetch_codes(const fastkm_codes* codes, const open_rows* open, int64_t o) {
+    if (o >= open->n) return;
+    const char* row = (const char*)(codes->rows + open->rows[o] * codes->stride);
+    for (int64_t byte = 0; byte < codes->stride; byte += LINE_BYTES) prefetch(row + byte);
 }
 
-static void propose_open(const proposal_pass* pass, open_rows* open, char* gathered) {
-    const int64_t n = FASTKM_MIN(open->n, PANEL_ROWS);
-    if (n > FEW_ROWS) {
-        propose_gathered(pass, open, n, gathered);
-    } else {
-        for (int64_t r = 0; r < n; r++)
-            pass->masks[open->rows[r]] = gain_row(pass, open->rows[r], open->possible[r]);
+static int64_t bound_open(const proposal_pass* pass, const fastkm_sketched* sketched, int64_t n,
+                          open_rows* open) {
+    int64_t n_measured = 0;
+    for (int64_t o = 0; o < n; o++) {
+        prefetch_codes(&sketched->codes, open, o + OPEN_ROWS_AHEAD);
+        n_measured += bound_gains(pass, sketched, open->rows[o], open->possible[o]);
     }
     open->n -= n;
     memmove(open->rows, open->rows + n, (size_t)open->n * sizeof *open->rows);
     memmove(open->possible, open->possible + n, (size_t)open->n * sizeof *open->possible);
+    return n_measured;
 }
 
 static int64_t propose_sketched(const fastkm_points* points, const fastkm_frame* frame,
                                 const fastkm_centroids* candidates, const fastkm_sketched* sketched,
                                 int64_t i_begin, int64_t i_end, const double* closest,
-                                const double* weights, fastkm_scratch* scratch, char* gathered,
-                                uint32_t* masks, double* gains, double* errors) {
-    const proposal_pass pass = {points,  frame, candidates, closest, weights,
-                                scratch, masks, gains,      errors};
+                                const double* weights, float* room, uint32_t* masks, double* gains,
+                                double* errors) {
+    const proposal_pass pass = {points, frame, candidates, closest, weights,
+                                NULL,   masks, gains,      errors};
+    const fastkm_codes* codes = &sketched->codes;
     const double ratio = frame->scale / frame->exact_scale * (frame->scale / frame->exact_scale);
-    const rounding_bound bound = bound_for(sketched->p + 1);
-    const fastkm_sketches* rows = &sketched->rows;
-    int64_t n_read = 0;
+    const rounding_bound bound = bound_for(codes->p + 1);
+    int64_t n_measured = 0;
     open_rows open = {.n = 0};
     for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
+    memset(masks + i_begin, 0, (size_t)(i_end - i_begin) * sizeof *masks);
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
-        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS), n_before = open.n;
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
         float limits[PANEL_ROWS];
-        int32_t possible[PANEL_ROWS] = {0};
-        find_sketch_limits(sketched, &bound, ratio, n_rows, closest + i, rows->sq_norms + i,
-                           rows->errors + i, limits);
-        const uint32_t saved = flush_denormals();
-        for (int64_t j = 0; j < candidates->k; j += FASTKM_TILE_CENTROIDS) {
-#define SCREEN(n) \
-    screen_tile(rows->panels + i * (sketched->p + 1), sketched, j, n, limits, possible)
-            WITH_CONSTANT_TILE(candidates->k - j, SCREEN)
-#undef SCREEN
-        }
-        restore_denormals(saved);
+        int32_t possible[PANEL_ROWS];
+        find_sketch_limits(sketched, &bound, ratio, n_rows, closest + i, codes->sq_norms + i,
+                           codes->sketch_errors + i, limits);
+        screen_panel(sketched, candidates->k, i, limits, room, possible);
         for (int64_t r = 0; r < n_rows; r++) {
-            masks[i + r] = 0;
             open.rows[open.n] = i + r;
             open.possible[open.n] = (uint32_t)possible[r];
             open.n += possible[r] != 0;
         }
-        n_read += open.n - n_before;
-        if ((double)(open.n - n_before) > OPEN_SHARE_OF_A_PANEL * (double)n_rows) {
-            load_and_propose(&pass, i, n_rows);
-            open.n = n_before;
-        }
-        for (int64_t o = n_before; o < open.n; o++) prefetch_row(points, open.rows[o]);
-        if (open.n >= PANEL_ROWS) propose_open(&pass, &open, gathered);
+        if (open.n > OPEN_ROWS_AHEAD)
+            n_measured += bound_open(&pass, sketched, open.n - OPEN_ROWS_AHEAD, &open);
     }
-    if (open.n) propose_open(&pass, &open, gathered);
-    return n_read;
+    return n_measured + bound_open(&pass, sketched, open.n, &open);
 }
