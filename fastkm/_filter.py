@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._neighbours import Neighbourhoods
+from ._neighbours import Neighbourhoods, near_order
 from ._problem import FloatArray, LabelArray, Problem
 
 # Below these a pass is too cheap for the filter to pay for itself.
@@ -179,7 +179,7 @@ class Pruning:
             engine.k,
             problem.n_threads,
             problem.isa,
-            centroid_order(_product(problem, framed, basis[:, :n_directions])),
+            near_order(_product(problem, framed, basis[:, :n_directions])),
         )
         self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
         if self._is_sorted:
@@ -232,30 +232,6 @@ class Pruning:
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
             self._is_on = False
-
-
-def centroid_order(coordinates: FloatArray32) -> npt.NDArray[np.int32]:
-    """Return an order (k,) of centroids in which whole tiles hold near ones.
-
-    They are halved over and over at the median of the coordinate in which they are spread most.
-
-    Parameters
-    ----------
-    coordinates : float32 ndarray of shape (k, p)
-    """
-    tile = _core.TILE_CENTROIDS
-    parts, order = [np.arange(len(coordinates), dtype=np.int32)], []
-    while parts:
-        part = parts.pop()
-        if len(part) <= tile:
-            order.append(part)
-            continue
-        here = coordinates[part]
-        widest = int(np.argmax(here.var(axis=0)))
-        middle = -(-len(part) // (2 * tile)) * tile
-        part = part[np.argsort(here[:, widest], kind="stable")]
-        parts += [part[middle:], part[:middle]]
-    return np.concatenate(order)
 
 
 class _Trial:

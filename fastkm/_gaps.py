@@ -11,11 +11,8 @@ G. Hamerly (2010), "Making k-means even faster", SDM: bounds kept over rounds.
 Y. Ding et al. (2015), "Yinyang k-means", ICML: one bound for a group of centroids.
 """
 
-import numpy as np
-import numpy.typing as npt
-
 from . import _core
-from ._neighbours import is_promising
+from ._neighbours import is_promising, near_order
 from ._problem import FloatArray, LabelArray, Problem
 
 LEAST_ROUNDS_LEFT = 2
@@ -97,26 +94,3 @@ class Gaps:
             self._engine.use_gaps(None)
             self._is_in_use, self._n_dear = False, 0
             self._next_start = PAUSE * self._n_rounds
-
-
-def near_order(centroids: FloatArray) -> npt.NDArray[np.int32]:
-    """Return the centroids' indices, near ones next to each other.
-
-    They are halved over and over in the feature of the largest variance, down to whole tiles.
-    """
-    parts = [np.arange(len(centroids), dtype=np.int32)]
-    while max(len(part) for part in parts) > _core.TILE_CENTROIDS:
-        parts = [half for part in parts for half in _halves(centroids, part)]
-    return np.concatenate(parts)
-
-
-def _halves(centroids: FloatArray, part: npt.NDArray[np.int32]) -> list[npt.NDArray[np.int32]]:
-    tile = _core.TILE_CENTROIDS
-    if len(part) <= tile:
-        return [part]
-    places = centroids[part]
-    with np.errstate(over="ignore", invalid="ignore"):
-        widest = np.argmax(places.var(axis=0))
-    ordered = part[np.argsort(places[:, widest], kind="stable")]
-    middle = -(-len(part) // (2 * tile)) * tile
-    return [ordered[:middle], ordered[middle:]]

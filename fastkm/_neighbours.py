@@ -10,6 +10,9 @@ D. Pelleg and A. Moore (1999), "Accelerating exact k-means algorithms with geome
 KDD: a centroid is out of a box if another one is nearer to all of it.
 """
 
+import numpy as np
+import numpy.typing as npt
+
 from . import _core
 from ._problem import FloatArray, LabelArray, Problem, Slices
 
@@ -117,3 +120,28 @@ def _row_work(problem: Problem) -> float:
 
 def _brute_work(problem: Problem, k: int) -> float:
     return float(k) * (float(problem.d) + WORK_OF_FOLD)
+
+
+def near_order(centroids: npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
+    """Return the centroids' indices, near ones next to each other.
+
+    They are halved over and over in the feature of the largest variance, down to whole tiles.
+    """
+    parts = [np.arange(len(centroids), dtype=np.int32)]
+    while max(len(part) for part in parts) > _core.TILE_CENTROIDS:
+        parts = [half for part in parts for half in _halves(centroids, part)]
+    return np.concatenate(parts)
+
+
+def _halves(
+    centroids: npt.NDArray[np.floating], part: npt.NDArray[np.int32]
+) -> list[npt.NDArray[np.int32]]:
+    tile = _core.TILE_CENTROIDS
+    if len(part) <= tile:
+        return [part]
+    places = centroids[part]
+    with np.errstate(over="ignore", invalid="ignore"):
+        widest = np.argmax(places.var(axis=0))
+    ordered = part[np.argsort(places[:, widest], kind="stable")]
+    middle = -(-len(part) // (2 * tile)) * tile
+    return [ordered[:middle], ordered[middle:]]

@@ -20,7 +20,7 @@ class BruteForce:
 @pytest.fixture
 def force(monkeypatch):
     """Start the filter on any data, keep it on, and count the starts and the work left."""
-    seen = {"starts": 0, "read": 0, "distances": 0, "forced": 0}
+    seen = {"starts": 0, "products": 0, "read": 0, "distances": 0, "forced": 0}
 
     class Recorder(_filter.Pruning):
         def _start(self, centroids, labels):
@@ -28,12 +28,13 @@ def force(monkeypatch):
             seen["starts"] += self._is_on
 
         def _judge(self):
-            _, n_read, n_distances, n_forced_rows = self._engine.filter_work()
+            n_products, n_read, n_distances, n_forced_rows = self._engine.filter_work()
+            seen["products"] += n_products
             seen["read"] += n_read
             seen["distances"] += n_distances
             seen["forced"] += n_forced_rows
 
-    def start(n_directions, measures=False):
+    def start(n_directions, measures=False, sorts=True):
         for name in ("LEAST_FEATURES", "LEAST_CLUSTERS", "LEAST_ROWS"):
             monkeypatch.setattr(_filter, name, 1)
         for name in (
@@ -45,6 +46,8 @@ def force(monkeypatch):
             monkeypatch.setattr(_filter, name, np.inf)
         monkeypatch.setattr(_filter, "N_DIRECTIONS", (n_directions,))
         monkeypatch.setattr(_filter, "MOST_LISTED", -1 if measures else np.inf)
+        monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT_AT_ONCE", 1 if sorts else np.inf)
+        monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT", 1)
         monkeypatch.setattr(_lloyd, "Pruning", Recorder)
         return seen
 
@@ -86,17 +89,38 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("measures", [False, True])
+@pytest.mark.parametrize(
+    ("n_directions", "measures", "sorts"),
+    [(12, False, True), (12, True, False), (30, False, False), (30, True, True)],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_filter_keeps_the_bits_of_brute_force_on_hostile_data(
-    kind, dtype, measures, force, monkeypatch
+    kind, dtype, n_directions, measures, sorts, force, monkeypatch
 ):
     X = HOSTILE[kind](latent(530, 70, 6)).astype(dtype)
     expected = run_by_brute_force(monkeypatch, X, 40)
-    seen = force(12, measures)
+    seen = force(n_directions, measures, sorts)
     assert run(X, 40) == expected
     assert seen["starts"] == 1 or kind == "all rows equal"  # they may leave no direction
+
+
+@pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("n_directions", [6, 24])
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_that_last_keep_the_bits_over_many_rounds(
+    seed, n_directions, isa, force, monkeypatch
+):
+    # Centroids creep for 60 rounds: bounds are used up, found anew, and lost with a row's label.
+    generator = np.random.default_rng(seed)
+    X = latent(2500, 64, 5, seed) + 3 * generator.normal(size=(50, 64))[np.arange(2500) % 50]
+    X = X.astype(np.float32)
+    expected = run_by_brute_force(monkeypatch, X, 60, isa=isa, max_iter=60)
+    seen = force(n_directions)
+    assert run(X, 60, isa=isa, max_iter=60) == expected
+    n_rounds = expected[-1] - 2
+    assert n_rounds > 10
+    assert seen["products"] < 0.9 * n_rounds * len(X) * 60 * (n_directions + 1)
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())
@@ -361,6 +385,31 @@ def test_filter_refuses_a_basis_that_does_not_fit(shape):
     basis = np.zeros(shape, dtype=np.float32)
     with pytest.raises(ValueError, match="basis must have shape"):
         _core.Filter(problem.points, basis, 4, 1, problem.isa)
+
+
+@pytest.mark.parametrize(
+    "order", [[0, 1, 2], [0, 1, 2, 3, 4], [0, 1, 1, 3], [0, 1, 2, 4], [-1, 0, 1, 2]]
+)
+def test_filter_refuses_an_order_that_is_none(order):
+    problem = Problem(latent(100, 20, 3), n_threads=1)
+    basis = np.eye(20, 3, dtype=np.float32)
+    with pytest.raises(ValueError, match="centroid_order must"):
+        _core.Filter(problem.points, basis, 4, 1, problem.isa, np.array(order, dtype=np.int32))
+
+
+@pytest.mark.parametrize("name", ["place", "sort"])
+def test_filter_sorts_by_labels_of_all_rows_and_centroids_only(name):
+    problem = Problem(latent(100, 20, 3), n_threads=1)
+    basis = np.eye(20, 3, dtype=np.float32)
+    filter_ = _core.Filter(problem.points, basis, 4, 1, problem.isa)
+    sort = getattr(filter_, name)
+    with pytest.raises(ValueError, match="must have shape"):
+        sort(np.zeros(99, np.int32))
+    for label in (-1, 4):
+        labels = np.zeros(100, np.int32)
+        labels[7] = label
+        with pytest.raises(ValueError, match="last label of row 7"):
+            sort(labels)
 
 
 def test_engine_refuses_a_filter_for_other_centroids_or_fewer_threads():

@@ -7,7 +7,7 @@ from core_tools import DTYPES, ISAS, layouts, make_engine
 from test_core_assign import HOSTILE, RESCALED, hostile
 from test_neighbours import near_rows
 
-from fastkm import KMeans, _core, _gaps, _lloyd
+from fastkm import KMeans, _core, _gaps, _lloyd, _neighbours
 from fastkm._problem import Problem
 from fastkm._seed_pruning import make_cells
 
@@ -18,7 +18,7 @@ class Follower:
     def __init__(self, X, centroids, isa=None, n_threads=1, labels=None):
         self.problem, self.engine = make_engine(X, centroids, isa, n_threads)
         self.cells = make_cells(self.problem)
-        order = _gaps.near_order(centroids)
+        order = _neighbours.near_order(centroids)
         self.gaps = _core.CellGaps(self.cells, order, n_threads, self.problem.isa)
         self.labels = np.full(len(X), -1, np.int32) if labels is None else labels
         self.engine.use_gaps(self.gaps, self.labels)
@@ -270,7 +270,7 @@ def test_fits_keep_the_cells_of_seeding_for_gaps(algorithm, is_kept, monkeypatch
 @pytest.mark.parametrize("k", [1, 2, 6, 7, 12, 13, 100])
 def test_order_puts_near_centroids_into_one_tile(k):
     centroids = np.random.default_rng(k).permutation(k).reshape(k, 1).astype(float)
-    order = _gaps.near_order(centroids)
+    order = _neighbours.near_order(centroids)
     assert sorted(order) == list(range(k))
     for tile in range(0, k, _core.TILE_CENTROIDS):
         places = centroids[order[tile : tile + _core.TILE_CENTROIDS], 0]

@@ -184,7 +184,7 @@ def pruning_after_a_round(X, k):
     engine.assign(labels, 0, problem.n)
     pruning = _filter.Pruning(problem, engine, 100, "auto")
     assert pruning._neighbourhoods.takes_part
-    pruning.after_round(problem.rows(range(k)), labels)
+    pruning.after_round(problem.rows(range(k)), labels, len(X))
     return engine, labels, pruning
 
 
@@ -207,7 +207,7 @@ def test_cells_end_where_centroids_have_become_alike():
         engine.set_centroids(alike)
         engine.assign(labels, 0, len(X))
         assert not labels.any()
-        pruning.after_round(alike, labels)
+        pruning.after_round(alike, labels, len(X))
         assert pruning._neighbourhoods.takes_part == is_left
 
 

@@ -181,7 +181,7 @@ typedef struct {
     int64_t open[PANEL_ROWS], n_open; /* rows that the sketches do not decide */
     float* gaps;                      /* the filter's, of this panel */
     double* moves;
-    int32_t* tiles;                   /* of centroids that the gaps do not exclude */
+    int32_t* tiles; /* of centroids that the gaps do not exclude */
     int64_t n_tiles, n_own_tiles;
     float* products; /* (k, PANEL_ROWS) of sketches, of those tiles; infinite for a row and its own
                         centroid */
@@ -248,7 +248,7 @@ static void choose_tiles(const filter_pass* pass, filtered_panel* panel) {
 
 /* How much farther a centroid is than a vector of rows' own ones, at least, from its product. */
 static FASTKM_INLINE vf margin_of(const filter_pass* pass, const filtered_panel* panel, int64_t r,
-                               vf product) {
+                                  vf product) {
     const vf sq_norm = vf_load(panel->sq_norms + r);
     const vf sq = vf_add(product, vf_sub(sq_norm, vf_load(panel->roundings + r)));
     const vf root = vf_mul(vf_sqrt(vf_max(sq, vf_set1(0))), vf_set1((float)(1 - MARGIN)));
@@ -282,8 +282,8 @@ static FASTKM_INLINE float sketch_tile(const filter_pass* pass, const filtered_p
             vf least = vf_set1(INFINITY);
             for (int j = 0; j < n_centroids; j++)
                 least = vf_min(vf_fma(tail, vf_set1(tails_of_tile[j]), product[j][v]), least);
-            is_open |= ~vm_bits(vf_lt(vf_load(panel->limits + v * LANES), least)) &
-                       ((1u << LANES) - 1);
+            is_open |=
+                ~vm_bits(vf_lt(vf_load(panel->limits + v * LANES), least)) & ((1u << LANES) - 1);
             gap = vf_min(margin_of(pass, panel, v * LANES, least), gap);
         }
         if (!is_open) {
@@ -310,8 +310,7 @@ static void list_open(const filter_pass* pass, const filtered_panel* panel, vf l
     uint32_t open = ~vm_bits(vf_lt(limit, vf_load(products + r_begin))) & ((1u << LANES) - 1);
     for (int64_t r = r_begin; open; r++, open >>= 1) {
         fastkm_candidate_list* list = &panel->lists[r];
-        if (!(open & 1) || is_excluded_rival(pass, panel, r, j, products[r]))
-            continue;
+        if (!(open & 1) || is_excluded_rival(pass, panel, r, j, products[r])) continue;
         if (list->count < FASTKM_KEPT_CANDIDATES) {
             list->index[list->count] = j;
             list->product[list->count] = products[r];
@@ -321,7 +320,8 @@ static void list_open(const filter_pass* pass, const filtered_panel* panel, vf l
 }
 
 /* Adds those of a tile's centroids to the lists whose product is not above the row's limit. Returns
- * how much farther than its own centroid they are at least to every row; 0 where that is unknown. */
+ * how much farther than its own centroid they are at least to every row; 0 where that is unknown.
+ */
 static float list_tile(const filter_pass* pass, const filtered_panel* panel, int64_t j_begin) {
     const int64_t j_end = FASTKM_MIN(j_begin + FASTKM_TILE_CENTROIDS, pass->centroids->k);
     vf gap = vf_set1(INFINITY);
@@ -480,9 +480,10 @@ static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32
         measured_row measured = not_measured(labels[r]);
         centre_row(pass->points, pass->frame, rows[r], pass->scratch->panel);
         measure(pass, &sketch, labels[r], &measured);
-        pass->filter->bounds[panel->slots[r]].own_rest = outside_of(
-            pass, &sketch, product_of(panel, r, labels[r]), labels[r], measured.upper);
-        for (int o = 0; o < FASTKM_RIVALS; o++) pass->filter->bounds[panel->slots[r]].rivals[o] = -1;
+        pass->filter->bounds[panel->slots[r]].own_rest =
+            outside_of(pass, &sketch, product_of(panel, r, labels[r]), labels[r], measured.upper);
+        for (int o = 0; o < FASTKM_RIVALS; o++)
+            pass->filter->bounds[panel->slots[r]].rivals[o] = -1;
     }
     pass->work->n_forced_rows += n_rows;
 }
@@ -522,8 +523,7 @@ static void load_sketches(const filter_pass* pass, const filtered_panel* panel, 
     const int64_t width = pass->filter->p + 2;
     const float* rows[PANEL_ROWS];
     for (int64_t r = 0; r < PANEL_ROWS; r++)
-        rows[r] =
-            pass->filter->sketches + panel->slots[FASTKM_MIN(r, panel->n_rows - 1)] * width;
+        rows[r] = pass->filter->sketches + panel->slots[FASTKM_MIN(r, panel->n_rows - 1)] * width;
     for (int v = 0; v < TILE_VECTORS; v++)
         for (int64_t q = 0; q < width; q += LANES) {
             vf y[LANES];
@@ -547,8 +547,8 @@ static void prefetch_sketches(const filter_pass* pass, int64_t i, int64_t i_end)
     }
 }
 
-/* Products of the panel's sketches and those of tile o of its list; returns as sketch_tile. The o-th
- * row that the panel before it must read is asked for meanwhile. */
+/* Products of the panel's sketches and those of tile o of its list; returns as sketch_tile. The
+ * o-th row that the panel before it must read is asked for meanwhile. */
 static float sketch_listed(const filter_pass* pass, const filtered_panel* panel, int64_t o,
                            const filtered_panel* before) {
     const int64_t k = pass->centroids->k, j = panel->tiles[o] * FASTKM_TILE_CENTROIDS;
@@ -600,8 +600,7 @@ static void bound_own(const filter_pass* pass, const float own_sketch_rests[PANE
         const vf upper = vf_fma(vf_sqrt(vf_fma(inside, inside, vf_mul(own_rest, own_rest))),
                                 outwards, vf_set1(FLT_MIN));
         const vf reach = vf_mul(vf_fma(upper, stretch, error), outwards);
-        const vf limit =
-            vf_add(vf_sub(vf_mul(vf_mul(reach, reach), outwards), sq_norm), rounding);
+        const vf limit = vf_add(vf_sub(vf_mul(vf_mul(reach, reach), outwards), sq_norm), rounding);
         vf_store(panel->uppers + r, vf_mul(upper, vf_set1((float)(1 + MARGIN))));
         vf_store(panel->limits + r, limit);
     }
@@ -669,8 +668,8 @@ static void bound_rows(const filter_pass* pass, filtered_panel* panel) {
     }
 }
 
-/* Which centroids each row's sketch and its own centroid's leave, before anything is measured. Of the
- * panel's tiles those remain whose products are there. */
+/* Which centroids each row's sketch and its own centroid's leave, before anything is measured. Of
+ * the panel's tiles those remain whose products are there. */
 static void list_panel(const filter_pass* pass, filtered_panel* panel,
                        const filtered_panel* before) {
     int64_t n_left = 0;

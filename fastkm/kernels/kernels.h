@@ -145,7 +145,7 @@ typedef struct {
 typedef struct {
     const int32_t* order; /* (k,) the centroids in that order */
     const int32_t* place; /* (k,) where each centroid is in it */
-    int64_t head;    /* as the filter's */
+    int64_t head;         /* as the filter's */
     float* tiles;    /* -2 times the sketches and the norms of all but their heads, in groups as
                         fastkm_centroids.tiles */
     float* sq_norms; /* (k,) */
@@ -237,10 +237,10 @@ typedef struct {
 
 /* What is known of a row's distances before it is read. */
 typedef struct {
-    float sq_norm;   /* of its sketch */
-    float error;     /* how far rounding may have moved its sketch */
-    float own_rest;  /* at least the distance to the own centroid outside of the basis, before that
-                        drifted; infinite where nothing is known */
+    float sq_norm;  /* of its sketch */
+    float error;    /* how far rounding may have moved its sketch */
+    float own_rest; /* at least the distance to the own centroid outside of the basis, before that
+                       drifted; infinite where nothing is known */
     /* Places of centroids that were measured, or -1, and at most how far each is outside of the
      * basis and all that it has drifted there since the filter began. */
     int32_t rivals[FASTKM_RIVALS];
@@ -250,15 +250,15 @@ typedef struct {
 /* What a filtered pass knows before it reads X. All moves are since the filter began. */
 typedef struct {
     int64_t p;
-    int64_t head; /* the first coordinates, which alone may show enough; 0: not tried */
-    const int32_t* order;      /* (n,) the rows, near ones together: panels are cut from it */
-    const int32_t* slots;      /* (n,) where a row's sketch and bounds are: much in that order */
-    float* sketches;           /* (n, p + 2) of the points, and a vector more: the last is the norm
-                                  of all but the head */
+    int64_t head;         /* the first coordinates, which alone may show enough; 0: not tried */
+    const int32_t* order; /* (n,) the rows, near ones together: panels are cut from it */
+    const int32_t* slots; /* (n,) where a row's sketch and bounds are: much in that order */
+    float* sketches;      /* (n, p + 2) of the points, and a vector more: the last is the norm
+                             of all but the head */
     fastkm_row_bounds* bounds; /* (n,) INOUT */
     fastkm_centroid_sketches centroids;
     float max_norm, max_error; /* of the centroids' sketches */
-    float stretch; /* a sketched distance and the true one inside differ by at most this factor */
+    float stretch;  /* a sketched distance and the true one inside differ by at most this factor */
     double* drifts; /* (k,) of the centroids, outside of the basis */
     double* tile_moves;  /* (n_tiles,) of a tile's fastest centroid, round by round */
     double* panel_moves; /* (n_panels,) INOUT: of a panel's fastest own centroid */

@@ -124,8 +124,7 @@ static void sketch_rows(const fastkm_points* points, const fastkm_frame* frame,
         float *rests = panel + p * PANEL_ROWS, *tails = rests + PANEL_ROWS;
         sketch_loaded(points, frame, basis, i, n_rows, scratch, panel, sq_norms, errors);
         sum_squares(panel + filter->head * PANEL_ROWS, p - filter->head, tails);
-        for (int64_t r = 0; r < PANEL_ROWS; r++)
-            tails[r] = sqrtf(tails[r] + rests[r] * rests[r]);
+        for (int64_t r = 0; r < PANEL_ROWS; r++) tails[r] = sqrtf(tails[r] + rests[r] * rests[r]);
         for (int64_t r = 0; r < n_rows; r++) {
             fastkm_row_bounds* bounds = filter->bounds + filter->slots[i + r];
             bounds->sq_norm = sq_norms[r];
@@ -134,9 +133,8 @@ static void sketch_rows(const fastkm_points* points, const fastkm_frame* frame,
         for (int64_t r_begin = 0; r_begin < n_rows; r_begin += LANES)
             for (int64_t q = 0; q < width; q += LANES)
                 store_coordinates(panel + q * PANEL_ROWS + r_begin, FASTKM_MIN(width - q, LANES),
-                                  filter->slots + i + r_begin,
-                                  FASTKM_MIN(n_rows - r_begin, LANES), filter->sketches + q,
-                                  width);
+                                  filter->slots + i + r_begin, FASTKM_MIN(n_rows - r_begin, LANES),
+                                  filter->sketches + q, width);
     }
 }
 
@@ -197,7 +195,8 @@ static void follow(const fastkm_frame* frame, const fastkm_basis* basis, const d
         float* tile = sketches->tiles + group * width + j - group;
         const double *inside = sketches->inside + j * 2 * p, *last = inside + p;
         const double *now = centroids + sketches->order[j] * d, *before = old + (now - centroids);
-        double sq_norm = 0, sq_inside = 0, sq_move = 0, sq_move_inside = 0, sq_sketch = 0, sq_tail = 0;
+        double sq_norm = 0, sq_inside = 0, sq_move = 0, sq_move_inside = 0, sq_sketch = 0,
+               sq_tail = 0;
         for (int64_t f = 0; f < d; f++) {
             const double z = (now[f] - frame->shift[f]) * frame->scale;
             const double moved = (now[f] - before[f]) * frame->scale;
