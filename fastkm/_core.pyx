@@ -832,7 +832,7 @@ cdef class Centroids:
 
 # A thread keeps sums of its own up to this size; larger ones are shared, each thread owning some of the centroids.
 cdef enum:
-    PRIVATE_SUMS_BYTES = 512 * 1024
+    PRIVATE_SUMS_BYTES = 1024 * 1024
 
 
 cdef class Sums:

@@ -34,8 +34,8 @@ FLOATS_BESIDE = 11
 MOST_SHARE_OF_X = 0.27
 SAMPLE_ROWS = 768
 # Nor may they, and finding the directions, which may be in vain, cost more than these shares of
-# brute force.
-MOST_FOR_SKETCHES, MOST_FOR_DIRECTIONS = 0.2, 0.1
+# brute force, nor more directions than the fewest more than the last.
+MOST_FOR_SKETCHES, MOST_FOR_DIRECTIONS, MOST_FOR_MORE = 0.2, 0.1, 0.02
 N_ITERATIONS = 2
 # The centroids' share in the choice of directions, as a multiple of the sampled rows': what of the
 # centroids lies outside loosens the bounds most.
@@ -53,8 +53,9 @@ MOST_LISTED = 24
 CLUSTERS_TO_SORT_AT_ONCE, CLUSTERS_TO_SORT, CALM = 128, 24, 0.01
 # And anew once this share of them has another label.
 SORT_AGAIN = 0.2
-# Of all products in sketches, so many are left by bounds that last and by the sketches' heads.
-SHARE_OF_PRODUCTS = 0.8
+# What bounds that last leave: of the products in sketches, where rows are sorted at once, and of the
+# rows and distances that sketches alone would.
+SHARE_OF_PRODUCTS, SHARE_OF_READS = 0.5, 0.65
 # Rounds that a run is expected to have left, at most.
 EXPECTED_ROUNDS = 20
 # Shares of the work of brute force: start the filter below the first, end it at once above the
@@ -127,7 +128,8 @@ class Pruning:
             for p in N_DIRECTIONS
             if p + FLOATS_BESIDE <= MOST_SHARE_OF_X * d
             and COST.sketches(n, d, p) <= MOST_FOR_SKETCHES * self._brute_force
-            and self._cost_of_directions(p) <= MOST_FOR_DIRECTIONS * self._brute_force
+            and self._cost_of_directions(p)
+            <= self._brute_force * (MOST_FOR_DIRECTIONS if p == N_DIRECTIONS[0] else MOST_FOR_MORE)
         ]
         is_promising = (
             bool(self._choices)
@@ -200,8 +202,9 @@ class Pruning:
         shares = []
         for p in choices:
             n_read, n_distances = trial.left(p)
-            products = SHARE_OF_PRODUCTS * k * (p + 2)
-            a_round = COST.filtered(n, d, products, n * n_read, n * n_distances)
+            products = k * (p + 2) * (SHARE_OF_PRODUCTS if k >= CLUSTERS_TO_SORT_AT_ONCE else 1)
+            left = n * SHARE_OF_READS
+            a_round = COST.filtered(n, d, products, left * n_read, left * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
             shares.append((self._rounds_left * a_round + start) / self._brute_force)
         best = int(np.argmin(shares))

@@ -41,6 +41,7 @@ def force(monkeypatch):
             "MOST_SHARE_OF_X",
             "MOST_FOR_SKETCHES",
             "MOST_FOR_DIRECTIONS",
+            "MOST_FOR_MORE",
             "PROMISING",
         ):
             monkeypatch.setattr(_filter, name, np.inf)
@@ -205,7 +206,8 @@ def started(X, k, algorithm="auto", n_threads=1):
     engine.set_centroids(centroids)
     engine.assign(labels, 0, problem.n)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_filter, "MOST_FOR_DIRECTIONS", np.inf)  # the points are few
+        for name in ("MOST_FOR_DIRECTIONS", "MOST_FOR_MORE"):
+            patch.setattr(_filter, name, np.inf)  # the points are few
         pruning = _filter.Pruning(problem, engine, 100, algorithm)
     pruning.after_round(centroids, labels, len(labels))
     return pruning, centroids, labels
@@ -484,3 +486,27 @@ def test_ways_outside_of_the_directions_and_ties_are_noticed(isa, measures):
         engine.set_centroids(centroids)
         engine.assign(labels, 0, 100, labels)
         assert labels.tolist() == [1] * 50 + [near_origin] * 50
+
+
+@pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("measures", [False, True])
+def test_a_centroid_that_rows_have_left_is_looked_at_again(isa, measures):
+    # In a tile of its own but for far ones it goes away and comes back.
+    X = np.zeros((200, 2))
+    X[100:, 0] = 100
+    problem = Problem(X, n_threads=1, isa=isa)
+    far = [[100.0, 300.0 + j] for j in range(5)]
+    centroids = [
+        np.array([[0, own], *far, [0, -2.0], [100, 3.0], *far[:4]]) for own in (1.0, 3.0, 1.0, 1.5)
+    ]
+    engine = problem.engine(12)
+    engine.set_centroids(centroids[0])
+    labels = np.empty(200, np.int32)
+    engine.assign(labels, 0, 200)
+    filter_ = _core.Filter(problem.points, np.eye(2, dtype=np.float32), 12, 1, isa)
+    engine.sketch(filter_, 0, 200)
+    engine.use_filter(filter_, labels, measures)
+    for places, near_origin in zip(centroids, (0, 6, 0, 0), strict=True):
+        engine.set_centroids(places)
+        engine.assign(labels, 0, 200, labels)
+        assert labels.tolist() == [near_origin] * 100 + [7] * 100
