@@ -53,8 +53,8 @@ MOST_LISTED = 24
 CLUSTERS_TO_SORT_AT_ONCE, CLUSTERS_TO_SORT, CALM = 128, 24, 0.01
 # And anew once this share of them has another label.
 SORT_AGAIN = 0.2
-# What bounds that last leave: of the products in sketches, where rows are sorted at once, and of the
-# rows and distances that sketches alone would.
+# What bounds that last leave: of the products in sketches, where rows are sorted at once, and of
+# the rows and distances that sketches alone would.
 SHARE_OF_PRODUCTS, SHARE_OF_READS = 0.5, 0.65
 # Rounds that a run is expected to have left, at most.
 EXPECTED_ROUNDS = 20
