@@ -92,7 +92,9 @@ cdef class Filter:
     cdef _Memory order_memory, point_memory, gap_memory, centroid_memory, float64_memory, thread_memory
     cdef int64_t n, d, k, n_panels, n_tiles
     cdef int64_t panel_rows
+    cdef size_t bytes_of_thread
     cdef int n_threads
+    cdef readonly int64_t p
 
     def __cinit__(self, Points points not None, const float[:, :] basis not None, int64_t k, int n_threads,
                   str isa not None, const int32_t[::1] centroid_order=None):
@@ -138,8 +140,11 @@ cdef class Filter:
         self.filter.tile_moves = self.filter.drifts + k
         self.filter.panel_moves = self.filter.tile_moves + self.n_tiles
         self.thread_memory = _Memory()
-        self.thread_memory.allocate(_size(n_threads, self.thread_bytes(), 1))
-        self.filter.p = p
+        # Of one thread: a panel of sketches, and products and tiles of two panels.
+        self.bytes_of_thread = _size(2 * k + p + 2, self.panel_rows, sizeof(float)) + 2 * self.n_tiles * sizeof(int32_t)
+        self.bytes_of_thread = (self.bytes_of_thread + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        self.thread_memory.allocate(_size(n_threads, self.bytes_of_thread, 1))
+        self.filter.p = self.p = p
         if p >= LEAST_DIRECTIONS_WITH_HEAD and self.n_tiles >= LEAST_TILES_WITH_HEAD:
             self.filter.head = self.filter.centroids.head = p // 3
         self.filter.stretch = <float>(1 + 1.1 * self.basis.basis.skew + 1e-6)
@@ -160,25 +165,14 @@ cdef class Filter:
         if centroid_order is not None and centroid_order.shape[0] != self.k:
             raise ValueError(f"centroid_order must have shape {(self.k,)}.")
         for j in range(self.k):
-            place[j] = -1
-        for j in range(self.k):
             order[j] = <int32_t>j if centroid_order is None else centroid_order[j]
-            if order[j] < 0 or order[j] >= self.k or place[order[j]] >= 0:
-                raise ValueError(f"centroid_order must hold each of 0 to {self.k - 1} once; got {order[j]} at {j}.")
-            place[order[j]] = <int32_t>j
+        _invert_order("centroid_order", order, self.k, place)
         for i in range(self.n):
             rows[i] = slots[i] = <int32_t>i
         return 0
 
-    cdef size_t thread_bytes(self) except? 0:
-        """Of one thread's panel of sketches, and of products and tiles of two panels."""
-        cdef size_t n_floats = _size(2 * self.k + self.basis.p + 2, self.panel_rows, 1) + 2 * self.n_tiles
-        return (n_floats * sizeof(float) + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
-
     cdef float* panel_of(self, int t) noexcept nogil:
-        cdef size_t n_floats = (2 * self.k + self.basis.p + 2) * self.panel_rows + 2 * self.n_tiles
-        cdef size_t n_bytes = (n_floats * sizeof(float) + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
-        return <float*>(self.thread_memory.start + t * n_bytes)
+        return <float*>(self.thread_memory.start + t * self.bytes_of_thread)
 
     cdef float* products_of(self, int t) noexcept nogil:
         return self.panel_of(t) + (self.basis.p + 2) * self.panel_rows
@@ -297,6 +291,18 @@ cdef class Filter:
         self.filter.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
         self.filter.max_error = max_error
         return 0
+
+
+cdef int _invert_order(str name, const int32_t* order, int64_t k, int32_t* place_of) except -1:
+    """Write where each of k centroids is in an order of them."""
+    cdef int64_t j
+    for j in range(k):
+        place_of[j] = -1
+    for j in range(k):
+        if order[j] < 0 or order[j] >= k or place_of[order[j]] >= 0:
+            raise ValueError(f"{name} must hold each of {k} centroids once; got {order[j]} at {j}.")
+        place_of[order[j]] = <int32_t>j
+    return 0
 
 
 cdef float _skew_of(const float[:, :] basis, str isa) except -1:

@@ -53,20 +53,12 @@ cdef class CellGaps:
         self.place_scratches()
 
     cdef int take_order(self, const int32_t[::1] order) except -1:
-        cdef int64_t j
-        cdef int32_t* place_of
         self.order = order
         self.place_of = _Memory()
         self.place_of.allocate(_size(self.k, 1, sizeof(int32_t)))
-        place_of = <int32_t*>self.place_of.start
-        for j in range(self.k):
-            place_of[j] = -1
-        for j in range(self.k):
-            if order[j] < 0 or order[j] >= self.k or place_of[order[j]] >= 0:
-                raise ValueError(f"order must hold each of {self.k} centroids once; got {order[j]} at {j}.")
-            place_of[order[j]] = <int32_t>j
         self.gaps.order = &order[0]
-        self.gaps.place_of = place_of
+        self.gaps.place_of = <int32_t*>self.place_of.start
+        _invert_order("order", &order[0], self.k, <int32_t*>self.place_of.start)
         return 0
 
     cdef int place_scratches(self) except -1:

@@ -191,7 +191,7 @@ class Pruning:
         engine.set_centroids(centroids)
         engine.use_filter(filter_, labels, measures)
         engine.filter_work()
-        self._filter, self._n_directions = filter_, n_directions
+        self._filter = filter_
         self._n_changed = 0
         self._is_on = True
 

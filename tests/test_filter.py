@@ -237,7 +237,7 @@ def test_more_directions_are_taken_where_the_variance_is_spread():
         X = latent(4000, 600, rank).astype(np.float32)
         pruning, *_ = started(X + np.repeat(X[:20], 200, axis=0), 64)
         assert pruning._is_on
-        chosen.append(pruning._n_directions)
+        chosen.append(pruning._filter.p)
     assert chosen[0] < chosen[1]
 
 
@@ -256,7 +256,7 @@ def test_trial_foretells_what_the_first_filtered_pass_reads(measures, monkeypatc
     monkeypatch.setattr(_filter, "_Trial", Trial)
     X = latent(6000, 400, 30) + 8 * np.random.default_rng(1).normal(size=(6000, 400))
     pruning, centroids, labels = started(X.astype(np.float32), 50)
-    (expected,) = (read for p, read, _ in foretold if p == pruning._n_directions)
+    (expected,) = (read for p, read, _ in foretold if p == pruning._filter.p)
     pruning._engine.set_centroids(centroids)
     pruning._engine.assign(labels, 0, len(X), labels)
     _, n_read, n_distances, n_forced = pruning._engine.filter_work()

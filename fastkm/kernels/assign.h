@@ -179,7 +179,7 @@ static void reset_nearest(nearest_two* nearest) {
 
 static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* frame,
                             const fastkm_centroids* centroids, const rounding_bound* bound,
-                            int64_t i_begin, int64_t n_rows, int recheck,
+                            int64_t i_begin, const int32_t* rows, int64_t n_rows, int recheck,
                             const nearest_two* nearest, const float* sq_norms,
                             fastkm_scratch* scratch, int32_t* labels) {
     int64_t n_exact = 0;
@@ -190,7 +190,8 @@ static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* fra
                                   vf_load(sq_norms + r), centroids->max_norm);
         for (int64_t i = r; open && i < n_rows; i++, open >>= 1)
             if (open & 1) {
-                labels[i] = exact_label(points, frame, centroids, i_begin + i, scratch);
+                labels[i] =
+                    exact_label(points, frame, centroids, rows ? rows[i] : i_begin + i, scratch);
                 n_exact++;
             }
     }
@@ -238,8 +239,8 @@ static FASTKM_INLINE int64_t assign_rows(const fastkm_points* points, const fast
             ahead = lines_of_next_panel(points, i, centroids->k);
         }
         fold_panel(panel, centroids, ahead, &nearest);
-        n_exact += settle_panel(points, frame, centroids, &bound, i, n_rows, recheck, &nearest,
-                                sq_norms, scratch, labels + (i - i_begin));
+        n_exact += settle_panel(points, frame, centroids, &bound, i, NULL, n_rows, recheck,
+                                &nearest, sq_norms, scratch, labels + (i - i_begin));
     }
     return n_exact;
 }

@@ -225,6 +225,9 @@ static int is_excluded_rival(const filter_pass* pass, const filtered_panel* pane
     return 0;
 }
 
+/* In place of the gap of a tile that is listed already: gaps are positive, or -infinity. */
+#define LISTED -1.0f
+
 /* Which tiles of centroids the panel's gaps do not exclude after the last moves: first those that
  * hold an own centroid, and then the others. */
 static void choose_tiles(const filter_pass* pass, filtered_panel* panel) {
@@ -235,14 +238,14 @@ static void choose_tiles(const filter_pass* pass, filtered_panel* panel) {
     for (int64_t r = 0; r < panel->n_rows; r++) {
         const int32_t t = panel->own[r] / FASTKM_TILE_CENTROIDS;
         fastest = FASTKM_MAX(fastest, filter->centroids.moves[panel->own[r]]);
-        if (gaps[t] < 0 && gaps[t] > -INFINITY) continue;
+        if (gaps[t] == LISTED) continue;
         panel->tiles[panel->n_tiles++] = t;
-        gaps[t] = -1; /* listed */
+        gaps[t] = LISTED;
     }
     panel->n_own_tiles = panel->n_tiles;
     *panel->moves += fastest;
     for (int64_t t = 0; t < n_tiles; t++)
-        if (!(gaps[t] > *panel->moves + filter->tile_moves[t]) && gaps[t] != -1)
+        if (!(gaps[t] > *panel->moves + filter->tile_moves[t]) && gaps[t] != LISTED)
             panel->tiles[panel->n_tiles++] = (int32_t)t;
 }
 
@@ -463,20 +466,11 @@ static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32
     float sq_norms[PANEL_ROWS];
     gather_panel(pass->points, pass->frame, rows, n_rows, pass->scratch->panel, sq_norms);
     fold_panel(pass->scratch->panel, pass->centroids, (lines_ahead){NULL, 0}, &nearest);
-    for (int64_t r = 0; r < n_rows; r += LANES) {
-        const uint32_t open =
-            undecided(&bound, vf_load(nearest.best + r), vf_load(nearest.second + r),
-                      vf_load(sq_norms + r), pass->centroids->max_norm);
-        for (int64_t l = 0; l < FASTKM_MIN(n_rows - r, LANES); l++) {
-            int32_t label = nearest.index[r + l];
-            if (open >> l & 1)
-                label = exact_label(pass->points, pass->frame, pass->centroids, rows[r + l],
-                                    pass->scratch);
-            labels[r + l] = pass->filter->centroids.place[label];
-        }
-    }
+    settle_panel(pass->points, pass->frame, pass->centroids, &bound, 0, rows, n_rows, 1, &nearest,
+                 sq_norms, pass->scratch, labels);
     for (int64_t r = 0; r < n_rows; r++) {
         const row_sketch sketch = sketch_of(panel, r);
+        labels[r] = pass->filter->centroids.place[labels[r]];
         measured_row measured = not_measured(labels[r]);
         centre_row(pass->points, pass->frame, rows[r], pass->scratch->panel);
         measure(pass, &sketch, labels[r], &measured);

@@ -181,7 +181,7 @@ static void project_centroids(const fastkm_frame* frame, const fastkm_basis* bas
 }
 
 /* Sketches of centroids [j_begin, j_end), in float64 but for their last rounding, and how far the
- * centroids have moved outside of the basis since the last call. */
+ * centroids have moved since the last call, in all and outside of the basis. */
 static void follow(const fastkm_frame* frame, const fastkm_basis* basis, const double* centroids,
                    const double* old, int64_t d, int64_t k, int64_t j_begin, int64_t j_end,
                    const fastkm_centroid_sketches* sketches) {
