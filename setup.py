@@ -18,16 +18,16 @@ HEADERS = sorted(str(path) for path in KERNELS.glob("*.h"))
 
 # (name, flags of GCC and Clang, flags of MSVC). Each becomes a static library of its own, so that
 # no code built for one instruction set can be linked into another.
+AVX512_FLAGS = [
+    "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mf16c",
+    "-mprefer-vector-width=512",
+]  # fmt: skip
 X86_ISAS = [
     ("sse2", [], []),
     ("avx2", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
-    (
-        "avx512",
-        ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mf16c",
-         "-mprefer-vector-width=512"],
-        ["/arch:AVX512"],
-    ),
-]  # fmt: skip
+    ("avx512", AVX512_FLAGS, ["/arch:AVX512"]),
+    ("avx512vnni", ["-mavx512vnni", *AVX512_FLAGS], ["/arch:AVX512"]),
+]
 ISAS = [("portable", [], []), *(X86_ISAS if IS_X86_64 else [])]
 
 # Without contraction a * b + c rounds twice on every machine, so float64 results agree bit for bit.

@@ -52,6 +52,22 @@ cdef extern from "kernels.h" nogil:
         double* exact
         float max_norm
 
+    ctypedef struct fastkm_byte_centroids:
+        int8_t* tiles
+        float* framed
+        float* factors
+        int32_t* offsets
+        float* norms
+        float* offs
+        float* fixed
+        float* squares
+
+    ctypedef struct fastkm_byte_work:
+        uint8_t* codes
+        float* lowers
+        float* row
+        int64_t n_failed, n_to_skip, n_distances, n_exact
+
     ctypedef struct fastkm_panels:
         float* values
         float* sq_norms
@@ -302,12 +318,17 @@ cdef extern from "kernels.h" nogil:
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
         int64_t (*assign_kept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                const fastkm_panels*, int64_t, int64_t, fastkm_scratch*, int32_t*) noexcept nogil
+        void (*pack_bytes)(const fastkm_frame*, const fastkm_centroids*, const fastkm_byte_centroids*,
+                           int64_t, int64_t) noexcept nogil
+        int64_t (*assign_bytes)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                                const fastkm_byte_centroids*, int64_t, int64_t, fastkm_scratch*,
+                                fastkm_byte_work*, int32_t*) noexcept nogil
         int64_t (*orthonormalise)(double*, int64_t, int64_t) noexcept nogil
         double (*skewness)(const double*, int64_t, int64_t) noexcept nogil
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, const fastkm_sketches*) noexcept nogil
         void (*sketch_rows)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
-                            fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
+                            const int32_t*, fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
         void (*follow)(const fastkm_frame*, const fastkm_basis*, const double*, const double*, int64_t, int64_t,
                        int64_t, int64_t, const fastkm_centroid_sketches*) noexcept nogil
         void (*assign_filtered)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -914,6 +935,9 @@ cdef struct _Round:
     bint accumulates
 
 
+include "_core_bytes.pxi"
+
+
 cdef class Engine  # whose centroids the neighbours look at
 cdef class Cells  # whose rows are labelled by gaps
 
@@ -921,6 +945,12 @@ cdef class Cells  # whose rows are labelled by gaps
 include "_core_filter.pxi"
 include "_core_neighbours.pxi"
 include "_core_gaps.pxi"
+
+
+# Products of so many features may not fit 32 bits, and centroids of so large a norm not float32.
+cdef enum:
+    MOST_BYTE_FEATURES = 1 << 15
+cdef float LARGEST_BYTE_NORM = <float>1e15
 
 
 cdef class Engine:
@@ -932,6 +962,8 @@ cdef class Engine:
     cdef Filter filter
     cdef Neighbours neighbours
     cdef CellGaps gaps
+    cdef _Bytes bytes
+    cdef bint has_bytes
     cdef _Memory exact_counts
     cdef int64_t* n_exact_of
     cdef readonly int64_t k
@@ -952,6 +984,18 @@ cdef class Engine:
         self.row_work = <double>k * points.d
 
     @property
+    def in_bytes(self):
+        """Whether rows are labelled by products of bytes where these pay."""
+        return self.bytes is not None
+
+    @property
+    def n_measured(self):
+        """Distances that products of bytes left to measure since use_bytes."""
+        cdef int t
+        return 0 if self.bytes is None else sum(
+            self.bytes.works[t].n_distances for t in range(self.crew.n_threads))
+
+    @property
     def n_exact(self):
         """Rows decided in float64 since the engine was made."""
         cdef int t
@@ -961,12 +1005,26 @@ cdef class Engine:
         """Take centroids (k, d), which must not change before the engine has been given the next ones."""
         cdef const double[:, ::1] old = self.centroids.raw
         self.centroids.pack(centroids, self.frame, self.crew)
+        self.has_bytes = (self.bytes is not None and self.filter is None and self.neighbours is None
+                          and self.gaps is None and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM)
+        if self.has_bytes:
+            self.bytes.pack(&self.centroids.centroids, &self.frame.frame)
         if self.filter is not None:
             self.filter.move(old, centroids, self.frame, self.crew)
         if self.neighbours is not None:
             self.neighbours.follow(&self.centroids.centroids)
         if self.gaps is not None:
             self.gaps.follow(&self.centroids.centroids)
+
+    def use_bytes(self, bint wanted=True):
+        """Label rows by products of bytes where these pay, from the next centroids on; or do not.
+
+        Not all instruction sets have them, nor so many features.
+        """
+        self.bytes = None
+        if wanted and self.crew.kernels.assign_bytes != NULL and self.points.d <= MOST_BYTE_FEATURES:
+            self.bytes = _Bytes(self.k, self.points.d, self.crew)
+        self.has_bytes = False
 
     def use_neighbours(self, Neighbours neighbours):
         """Label the rows cell by cell, from now on; None ends that.
@@ -1002,11 +1060,11 @@ cdef class Engine:
             gaps.begin(labels)
         self.gaps = gaps
 
-    def use_filter(self, Filter filter, const int32_t[::1] labels=None, bint measures=False):
+    def use_filter(self, Filter filter, const int32_t[::1] labels=None):
         """Leave out what the filter excludes, from now on; None ends that.
 
-        labels are the points' last ones, which the next call to assign must be given too. It measures their
-        distances first, or begins with what the sketches say of them.
+        labels are the points' last ones, which the next call to assign must be given too. All rows must be sketched
+        before it.
         """
         self.check_centroids()
         if filter is not None:
@@ -1014,7 +1072,7 @@ cdef class Engine:
             if labels is None:
                 raise ValueError("A filter begins with labels.")
             filter.move(self.centroids.raw, self.centroids.raw, self.frame, self.crew)
-            filter.begin(labels, measures)
+            filter.begin(labels)
         self.filter = filter
 
     cdef int check_filter(self, Filter filter) except -1:
@@ -1023,23 +1081,26 @@ cdef class Engine:
             raise ValueError("The filter must fit the engine.")
         return 0
 
-    def sketch(self, Filter filter not None, int64_t start, int64_t stop):
-        """Sketch rows [start, stop) for the filter."""
+    def sketch(self, int64_t start, int64_t stop):
+        """Sketch rows [start, stop) for the filter, and measure their distances to their labels' centroids."""
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
-        cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * filter.basis.p)
-        self.check_filter(filter)
-        _check_rows(self.points.n, filter.n, start, stop)
+        cdef int used
+        if self.filter is None or self.filter.labels is None:
+            raise ValueError("There is no filter to sketch for: call use_filter first.")
+        used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d * self.filter.basis.p)
+        _check_rows(self.points.n, self.filter.n, start, stop)
         with nogil:
             if used == 1:
-                self.sketch_rows(filter, start, stop, 0)
+                self.sketch_rows(start, stop, 0)
             else:
                 for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
-                    self.sketch_rows(filter, start + b * FASTKM_BLOCK_ROWS,
+                    self.sketch_rows(start + b * FASTKM_BLOCK_ROWS,
                                      min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
 
-    cdef void sketch_rows(self, Filter filter, int64_t start, int64_t stop, int t) noexcept nogil:
-        self.crew.kernels.sketch_rows(&self.points.points, &self.frame.frame, &filter.basis.basis, start, stop,
-                                      &self.crew.scratches[t], filter.panel_of(t), &filter.filter)
+    cdef void sketch_rows(self, int64_t start, int64_t stop, int t) noexcept nogil:
+        self.crew.kernels.sketch_rows(&self.points.points, &self.frame.frame, &self.filter.basis.basis, start, stop,
+                                      &self.filter.labels[0], &self.crew.scratches[t], self.filter.panel_of(t),
+                                      &self.filter.filter)
 
     def filter_work(self):
         """Return the products in sketches, the rows read, the distances measured and the rows labelled by force.
@@ -1056,6 +1117,12 @@ cdef class Engine:
 
     cdef void label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
         cdef fastkm_filter_work work
+        if self.filter is None and self.has_bytes and task.recheck:
+            self.n_exact_of[t * 8] += self.crew.kernels.assign_bytes(
+                &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.bytes.bytes, i, end,
+                &self.crew.scratches[t], &self.bytes.works[t], task.labels + i
+            )
+            return
         if self.filter is None:
             self.n_exact_of[t * 8] += self.crew.kernels.assign(
                 &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,

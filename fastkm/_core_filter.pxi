@@ -95,6 +95,7 @@ cdef class Filter:
     cdef size_t bytes_of_thread
     cdef int n_threads
     cdef readonly int64_t p
+    cdef const int32_t[::1] labels
 
     def __cinit__(self, Points points not None, const float[:, :] basis not None, int64_t k, int n_threads,
                   str isa not None, const int32_t[::1] centroid_order=None):
@@ -198,26 +199,18 @@ cdef class Filter:
                 )
         return 0
 
-    cdef int begin(self, const int32_t[::1] labels, bint measures) except -1:
-        """Take the points' labels; the centroids' sketches are there. Bound the distances by those, or say that
-        nothing is known."""
-        cdef fastkm_row_bounds* bounds
-        cdef int64_t i, slot, p = self.basis.p
-        cdef int32_t j
-        cdef float rest
+    cdef int begin(self, const int32_t[::1] labels) except -1:
+        """Take the points' labels; nothing is known of their distances until they are sketched."""
+        cdef int64_t i, o
         if labels.shape[0] != self.n:
             raise ValueError(f"labels must have shape {(self.n,)}.")
         self.check_labels(&labels[0], 0, self.n, 1)
+        self.labels = labels
         self.forget_gaps()
         for i in range(self.n):
-            slot = self.filter.slots[i]
-            bounds = self.filter.bounds + slot
-            j = self.filter.centroids.place[labels[i]]
-            rest = self.filter.sketches[slot * (p + 2) + p] + self.filter.centroids.rests[j]
-            rest += bounds.error + self.filter.centroids.errors[j]
-            bounds.own_rest = <float>INFINITY if measures else rest * <float>(1 + 1e-6)
-            for j in range(FASTKM_RIVALS):
-                bounds.rivals[j] = -1
+            self.filter.bounds[i].own_rest = <float>INFINITY
+            for o in range(FASTKM_RIVALS):
+                self.filter.bounds[i].rivals[o] = -1
         return 0
 
     def place(self, const int32_t[::1] labels not None):

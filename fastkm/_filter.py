@@ -45,9 +45,6 @@ TRIAL_ROWS = 192
 # How far the centroids of a late round are from those that the directions were found for, as a
 # share of their squared norms.
 EXPECTED_DRIFT = 0.03
-# Where sketches alone leave more centroids a row than this, the filter begins with a measured
-# distance of each row.
-MOST_LISTED = 24
 # Rows of one label are brought together, so that tiles of centroids can be left out: at once with
 # so many clusters, later with so many, when no more than this share of the labels changes a round.
 CLUSTERS_TO_SORT_AT_ONCE, CLUSTERS_TO_SORT, CALM = 128, 24, 0.01
@@ -61,6 +58,8 @@ EXPECTED_ROUNDS = 20
 # Shares of the work of brute force: start the filter below the first, end it at once above the
 # second, and above the third in two rounds on end.
 PROMISING, HOPELESS, TOO_DEAR = 0.8, 1.3, 0.9
+# Another round of brute force before the filter if bytes make it cost this share of float32's.
+CHEAP_IN_BYTES = 0.6
 
 FloatArray32 = npt.NDArray[np.float32]
 
@@ -70,14 +69,19 @@ class Cost:
     """What passes cost a thread, in ns; ratios are what matters."""
 
     product: float = 0.0125  # one multiply-add of the fused kernel
+    byte_product: float = 0.0034  # the same of bytes
+    code: float = 0.6  # a value's code, and its share in measuring what the codes leave
     load: float = 0.3  # bringing one value of a row to the kernel
     read: float = 0.4  # the same of a row here and there
     distance: float = 0.15  # one feature of a distance measured alone
     sketch: float = 25.0  # a row's bounds
     sketched: float = 0.025  # one multiply-add of a sketch, its fresh memory included
 
-    def brute_force(self, n: float, d: int, k: int) -> float:
-        return n * d * (self.load + k * self.product)
+    def brute_force(self, n: float, d: int, k: int, in_bytes: bool = False) -> float:
+        in_floats = n * d * (self.load + k * self.product)
+        if not in_bytes:
+            return in_floats
+        return min(in_floats, n * d * (self.load + self.code + k * self.byte_product))
 
     def filtered(self, n: float, d: int, products: float, read: float, distances: float) -> float:
         """Cost of a pass over n rows.
@@ -121,8 +125,14 @@ class Pruning:
         self._neighbourhoods = Neighbourhoods(problem, engine, max_iter, algorithm)
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
-        self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS)
-        self._brute_force = self._rounds_left * COST.brute_force(n, d, k)
+        self._in_bytes = problem.can_be_sketched and engine.in_bytes
+        in_bytes, in_floats = (
+            COST.brute_force(n, d, k, is_so) for is_so in (self._in_bytes, False)
+        )
+        # Such a round costs less than the filter's first one, and leaves it better directions.
+        self._rounds_before = 2 if in_bytes < CHEAP_IN_BYTES * in_floats else 1
+        self._rounds_left = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
+        self._brute_force = self._rounds_left * in_bytes
         self._choices = [
             p
             for p in N_DIRECTIONS
@@ -150,8 +160,10 @@ class Pruning:
         if self._neighbourhoods.takes_part:
             self._neighbourhoods.after_round(centroids, labels)
         elif self._is_candidate:
-            self._is_candidate = False
-            self._start(centroids, labels)
+            self._rounds_before -= 1
+            if self._rounds_before == 0:
+                self._is_candidate = False
+                self._start(centroids, labels)
         elif self._is_on:
             if self._decides:
                 self._judge()
@@ -163,18 +175,15 @@ class Pruning:
         framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
         choices = self._choices or [min(N_DIRECTIONS[0], problem.d)]
         basis = leading_directions(problem, sample, choices[-1], framed)
-        n_directions, measures = basis.shape[1], False
+        n_directions = basis.shape[1]
         if n_directions == 0:
             return
         if self._decides:
             every = -(-len(sample) // TRIAL_ROWS)
-            trial = _Trial(
-                problem, sample[::every], labels[sampled(problem)][::every], framed, basis
-            )
+            trial = _Trial(problem, sample[::every], framed, basis)
             n_directions, share = self._choose(trial)
             if not share < PROMISING:
                 return
-            measures = trial.n_listed(n_directions) > MOST_LISTED
         filter_ = _core.Filter(
             problem.points,
             basis[:, :n_directions],
@@ -186,10 +195,10 @@ class Pruning:
         self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
         if self._is_sorted:
             filter_.place(labels)
-        for start, stop in problem.slices(n_directions):
-            engine.sketch(filter_, start, stop)
         engine.set_centroids(centroids)
-        engine.use_filter(filter_, labels, measures)
+        engine.use_filter(filter_, labels)
+        for start, stop in problem.slices(n_directions):
+            engine.sketch(start, stop)
         engine.filter_work()
         self._filter = filter_
         self._n_changed = 0
@@ -230,7 +239,8 @@ class Pruning:
         n_products, n_read, n_distances, n_forced_rows = self._engine.filter_work()
         n, d, k = self._problem.n, self._problem.d, self._engine.k
         work = COST.filtered(n, d, n_products / n, n_read, n_distances)
-        share = (work + COST.brute_force(n_forced_rows, d, k)) / COST.brute_force(n, d, k)
+        work += COST.brute_force(n_forced_rows, d, k)
+        share = work / COST.brute_force(n, d, k, self._in_bytes)
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
@@ -243,8 +253,6 @@ class _Trial:
     Parameters
     ----------
     rows : float32 ndarray of shape (m, d)
-    labels : int32 ndarray of shape (m,)
-        Their labels before the centroids moved.
     centroids : float32 ndarray of shape (k, d)
     basis : float32 ndarray of shape (d, p)
     """
@@ -253,18 +261,17 @@ class _Trial:
         self,
         problem: Problem,
         rows: FloatArray32,
-        labels: LabelArray,
         centroids: FloatArray32,
         basis: FloatArray32,
     ) -> None:
         self.p = basis.shape[1]
-        self._problem, self._rows, self._labels, self._centroids = problem, rows, labels, centroids
+        self._problem, self._rows, self._centroids = problem, rows, centroids
         self._inside = _product(problem, rows, basis)
         self._centroids_inside = _product(problem, centroids, basis)
         self._sq_least = _sq_dists(problem, rows, centroids).min(axis=1, keepdims=True)
 
-    def _bounds(self, p: int) -> tuple[FloatArray32, FloatArray32, FloatArray32]:
-        """Return squared distances (m, k) inside p directions, and the rests' sums and differences.
+    def left(self, p: int) -> tuple[float, float]:
+        """Return the share of rows that must be read, and how many distances a row are measured.
 
         The directions suit the centroids as they are: they are taken to have drifted a little.
         """
@@ -273,23 +280,12 @@ class _Trial:
         share_outside = np.vdot(rests, rests) / np.maximum(_sq_norms(self._rows).sum(), 1e-37)
         sq_drifts = np.float32(EXPECTED_DRIFT * share_outside) * _sq_norms(self._centroids)
         centroid_rests = np.sqrt(_rest(self._centroids, centroids_inside) ** 2 + sq_drifts)
+        differences = rests[:, None] - centroid_rests
         sq_dists = _sq_dists(self._problem, inside, centroids_inside)
-        return sq_dists, rests[:, None] + centroid_rests, rests[:, None] - centroid_rests
-
-    def left(self, p: int) -> tuple[float, float]:
-        """Return the share of rows that must be read, and how many distances a row are measured."""
-        sq_dists, _, differences = self._bounds(p)
         is_left = sq_dists + differences**2 <= self._sq_least * np.float32(1 + 1e-4)
         n_others = np.maximum(np.count_nonzero(is_left, axis=1) - 1, 0)
         is_read = n_others > 0
         return float(is_read.mean()), float((n_others + is_read).mean())
-
-    def n_listed(self, p: int) -> float:
-        """Return how many centroids a row may be nearer to, by its sketch and its label alone."""
-        sq_dists, sums, differences = self._bounds(p)
-        own = np.arange(len(self._rows)), self._labels
-        sq_upper = (sq_dists[own] + sums[own] ** 2)[:, None]
-        return float(np.count_nonzero(sq_dists + differences**2 <= sq_upper, axis=1).mean())
 
 
 def _product(problem: Problem, a: FloatArray32, b: FloatArray32) -> FloatArray32:

@@ -31,6 +31,9 @@ _LEAST_SEEDS_TO_KEEP_FOR = 16
 # Kept points of at most 1 MiB stay in half of a core's second-level cache.
 _MOST_SMALL_VALUES = 2**18
 
+# Below these there is too little to multiply for products of bytes to pay for their codes.
+_LEAST_BYTE_FEATURES, _LEAST_BYTE_CLUSTERS = 32, 24
+
 
 class Slices:
     """Ranges of equal tasks that take about SLICE_SECONDS each; every one is timed for the next.
@@ -226,7 +229,10 @@ class Problem:
 
     def engine(self, k: int) -> Any:
         """Make the engine that labels the points under k centroids."""
-        return self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
+        engine = self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
+        if self.can_be_sketched and self.d >= _LEAST_BYTE_FEATURES and k >= _LEAST_BYTE_CLUSTERS:
+            engine.use_bytes()
+        return engine
 
     def batch(self, k: int) -> Any:
         """Make what lets k centroids learn from all rows, where they stand, as one batch."""

@@ -12,6 +12,9 @@ from fastkm import _core
 from fastkm._problem import Problem
 
 ISAS = _core.supported_isas()
+ISAS_WITH_BYTES = [isa for isa in ISAS if isa in ("avx2", "avx512vnni")]
+# Every way to label rows: an instruction set, and products of bytes where it has them.
+LABELLERS = [*ISAS, *(f"{isa}, bytes" for isa in ISAS_WITH_BYTES)]
 DTYPES = ["f2", "f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"]
 GUARD_BYTE = 0xA5
 GUARD_ITEMS = 24
@@ -73,20 +76,23 @@ def layouts(X, folder):
     yield "memmap", np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
 
 
-def make_engine(X, centroids, isa=None, n_threads=1, weights=None):
-    """Return (problem, engine) with centroids set."""
+def make_engine(X, centroids, labeller=None, n_threads=1, weights=None):
+    """Return (problem, engine) with centroids set; the labeller is an instruction set or more."""
+    isa, _, in_bytes = (labeller or _core.DEFAULT_ISA).partition(", ")
     problem = Problem(X, weights, n_threads=n_threads, isa=isa)
     engine = problem.engine(len(centroids))
+    engine.use_bytes(bool(in_bytes))
+    assert engine.in_bytes == (bool(in_bytes) and problem.d <= 2**15)
     engine.set_centroids(np.ascontiguousarray(centroids, dtype=np.float64))
     return problem, engine
 
 
-def assign(X, centroids, isa, n_threads=1, recheck=True):
+def assign(X, centroids, labeller, n_threads=1, recheck=True):
     """Return the core's labels, guards checked and inputs seen unchanged."""
     centroids = np.ascontiguousarray(centroids, dtype=np.float64)
     with guards() as array, unchanged(X, centroids):
         labels = array(len(X), np.int32)
-        _, engine = make_engine(X, centroids, isa, n_threads)
+        _, engine = make_engine(X, centroids, labeller, n_threads)
         engine.assign(labels, 0, len(X), recheck=recheck)
     return labels
 

@@ -6,7 +6,7 @@ import core_tools
 import numpy as np
 import pytest
 import reference
-from core_tools import DTYPES, ISAS
+from core_tools import DTYPES, ISAS, LABELLERS
 
 # Around one, vectors of 4 to 16 lanes, panels of 8, 16 and 64 points, blocks of 256 rows.
 NS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 256, 257, 520, 70]
@@ -39,26 +39,26 @@ def case(n, d, k, dtype):
     return X, centroids, reference.assign(X, centroids)
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize(("n", "d", "k", "dtype"), SIZES)
-def test_labels_are_the_oracles_for_awkward_sizes(isa, n, d, k, dtype):
+def test_labels_are_the_oracles_for_awkward_sizes(labeller, n, d, k, dtype):
     X, centroids, expected = case(n, d, k, dtype)
-    assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("d", [1, 3, 4, 19, 70])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_labels_do_not_depend_on_layout(isa, d, dtype, tmp_path):
+def test_labels_do_not_depend_on_layout(labeller, d, dtype, tmp_path):
     X, centroids, _ = case(75, d, 9, dtype)
     for name, view in core_tools.layouts(X, tmp_path):
         expected = reference.assign(view, centroids)
-        assert np.array_equal(core_tools.assign(view, centroids, isa), expected), name
+        assert np.array_equal(core_tools.assign(view, centroids, labeller), expected), name
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("dtype", [t for t in DTYPES if t not in ("f2", "f4", "f8", "?")])
-def test_integers_over_their_whole_range(isa, dtype):
+def test_integers_over_their_whole_range(labeller, dtype):
     # Sums of squares reach 2^128; in float64 all rows are right all the same.
     info = np.iinfo(dtype)
     generator = np.random.default_rng(3)
@@ -66,17 +66,17 @@ def test_integers_over_their_whole_range(isa, dtype):
     X[0], X[1] = info.min, info.max
     centroids = X[::9].astype(np.float64)
     expected = reference.assign(X, centroids)
-    assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-def test_all_finite_halves(isa):
+@pytest.mark.parametrize("labeller", LABELLERS)
+def test_all_finite_halves(labeller):
     X = np.arange(2**16, dtype=np.uint16).view(np.float16)
     X = np.ascontiguousarray(X[np.isfinite(X)][:, None])
     for scale in (1.0, 2.0**-24):  # the second puts all centroids among the denormals
         centroids = np.array([[-60.0], [-3], [0], [2], [5], [900]]) * scale
         expected = reference.assign(X, centroids)
-        assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+        assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
 def hostile(name):
@@ -137,11 +137,11 @@ def hostile_labels(name):
     return reference.assign(*scaled)
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_labels_of_hostile_data_are_right(isa, name):
+def test_labels_of_hostile_data_are_right(labeller, name):
     X, centroids = hostile(name)
-    assert np.array_equal(core_tools.assign(X, centroids, isa), hostile_labels(name))
+    assert np.array_equal(core_tools.assign(X, centroids, labeller), hostile_labels(name))
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -169,16 +169,16 @@ def test_rows_near_the_midplane_are_right(isa, d):
     assert not np.array_equal(core_tools.assign(X, centroids, isa, recheck=False), expected)
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("d", [3, 9])
-def test_products_that_vanish_in_float32_leave_labels_right(isa, d, rng):
+def test_products_that_vanish_in_float32_leave_labels_right(labeller, d, rng):
     # Two rows set the scale; beside them squares and products are at the edge of the denormals.
     for exponent in range(58, 78):
         X = np.ldexp(rng.normal(size=(60, d)), -exponent)
         X[0], X[1] = 1, -1
         centroids = np.ldexp(rng.normal(size=(9, d)), -exponent)
         expected = reference.assign(X, centroids)
-        assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+        assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -193,15 +193,15 @@ def test_ties_of_float64_are_ties_where_float32_sees_none(isa, d, rng):
     assert (core_tools.assign(X, centroids, isa, recheck=False) != 0).any()
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("far", [1e3, 1e12, 1e30, 1e300])
-def test_one_far_centroid_leaves_labels_right(isa, far, rng):
+def test_one_far_centroid_leaves_labels_right(labeller, far, rng):
     X = rng.normal(size=(200, 9)).astype("f4")
     centroids = np.concatenate([np.full((1, 9), far), X[:5]])
     centroids[3] = centroids[2] + 1e-6
     with np.errstate(over="ignore"):
         expected = reference.assign(X, centroids)
-    assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -221,23 +221,23 @@ def test_recheck_is_rare_on_clear_data_and_total_on_ties(isa, d, rng):
     assert engine.n_exact == 500
 
 
-@pytest.mark.parametrize("isa", ISAS)
-def test_one_huge_row_of_features(isa, rng):
+@pytest.mark.parametrize("labeller", LABELLERS)
+def test_one_huge_row_of_features(labeller, rng):
     # More features than a panel of a megabyte holds rows for, and several chunks of columns.
     X = rng.normal(size=(37, 70_001)).astype("f4")
     centroids = X[:3].astype(np.float64)
     expected = reference.assign(X, centroids)
-    assert np.array_equal(core_tools.assign(X, centroids, isa), expected)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7, 16])
-def test_labels_do_not_depend_on_n_threads(isa, n_threads, rng):
+def test_labels_do_not_depend_on_n_threads(labeller, n_threads, rng):
     # Enough rows and work for 16 threads; integers, so that ties are common.
     X = rng.integers(0, 6, size=(4500, 12)).astype("u1")
     centroids = X[:700].astype(np.float64)
     expected = _threads_case_labels(X.tobytes(), X.shape, 700)
-    assert np.array_equal(core_tools.assign(X, centroids, isa, n_threads), expected)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller, n_threads), expected)
 
 
 @cache
@@ -246,20 +246,20 @@ def _threads_case_labels(content, shape, k):
     return reference.assign(X, X[:k])
 
 
-@pytest.mark.parametrize("isa", ISAS)
-def test_many_centroids_are_packed_by_several_threads(isa, rng):
+@pytest.mark.parametrize("labeller", LABELLERS)
+def test_many_centroids_are_packed_by_several_threads(labeller, rng):
     # Rows that are centroids: each one's label is known without arithmetic.
     centroids = rng.integers(0, 256, size=(2500, 1000)).astype(np.float64)
     rows = rng.permutation(2500)[:300]
     X = centroids[rows].astype("u1")
-    assert np.array_equal(core_tools.assign(X, centroids, isa, n_threads=3), rows)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller, n_threads=3), rows)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-def test_slices_write_their_rows_only(isa, rng):
+@pytest.mark.parametrize("labeller", LABELLERS)
+def test_slices_write_their_rows_only(labeller, rng):
     X = rng.normal(size=(700, 5))
     centroids = X[:4].copy()
-    _, engine = core_tools.make_engine(X, centroids, isa)
+    _, engine = core_tools.make_engine(X, centroids, labeller)
     labels = np.full(700, -7, dtype=np.int32)
     engine.assign(labels, 256, 600)
     assert (labels[:256] == -7).all()

@@ -34,7 +34,7 @@ def force(monkeypatch):
             seen["distances"] += n_distances
             seen["forced"] += n_forced_rows
 
-    def start(n_directions, measures=False, sorts=True):
+    def start(n_directions, sorts=True):
         for name in ("LEAST_FEATURES", "LEAST_CLUSTERS", "LEAST_ROWS"):
             monkeypatch.setattr(_filter, name, 1)
         for name in (
@@ -46,7 +46,7 @@ def force(monkeypatch):
         ):
             monkeypatch.setattr(_filter, name, np.inf)
         monkeypatch.setattr(_filter, "N_DIRECTIONS", (n_directions,))
-        monkeypatch.setattr(_filter, "MOST_LISTED", -1 if measures else np.inf)
+        monkeypatch.setattr(_filter, "CHEAP_IN_BYTES", 0)  # starts after the first round
         monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT_AT_ONCE", 1 if sorts else np.inf)
         monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT", 1)
         monkeypatch.setattr(_lloyd, "Pruning", Recorder)
@@ -91,17 +91,16 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(
-    ("n_directions", "measures", "sorts"),
-    [(12, False, True), (12, True, False), (30, False, False), (30, True, True)],
+    ("n_directions", "sorts"), [(12, True), (12, False), (30, False), (30, True)]
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_filter_keeps_the_bits_of_brute_force_on_hostile_data(
-    kind, dtype, n_directions, measures, sorts, force, monkeypatch
+    kind, dtype, n_directions, sorts, force, monkeypatch
 ):
     X = HOSTILE[kind](latent(530, 70, 6)).astype(dtype)
     expected = run_by_brute_force(monkeypatch, X, 40)
-    seen = force(n_directions, measures, sorts)
+    seen = force(n_directions, sorts)
     assert run(X, 40) == expected
     assert seen["starts"] == 1 or kind == "all rows equal"  # they may leave no direction
 
@@ -201,6 +200,7 @@ def started(X, k, algorithm="auto", n_threads=1):
     """Pruning after a first round from the first k rows, those rows, and the labels."""
     problem = Problem(X, n_threads=n_threads)
     engine = problem.engine(k)
+    engine.use_bytes(False)  # with them the filter starts a round later
     centroids = problem.rows(range(k))
     labels = np.empty(problem.n, dtype=np.int32)
     engine.set_centroids(centroids)
@@ -241,9 +241,7 @@ def test_more_directions_are_taken_where_the_variance_is_spread():
     assert chosen[0] < chosen[1]
 
 
-@pytest.mark.parametrize("measures", [False, True])
-def test_trial_foretells_what_the_first_filtered_pass_reads(measures, monkeypatch):
-    monkeypatch.setattr(_filter, "MOST_LISTED", -1 if measures else np.inf)
+def test_trial_foretells_what_the_first_filtered_pass_reads(monkeypatch):
     monkeypatch.setattr(_filter, "EXPECTED_DRIFT", 0.0)
     monkeypatch.setattr(_filter, "N_DIRECTIONS", (24,))
     foretold = []
@@ -260,9 +258,9 @@ def test_trial_foretells_what_the_first_filtered_pass_reads(measures, monkeypatc
     pruning._engine.set_centroids(centroids)
     pruning._engine.assign(labels, 0, len(X), labels)
     _, n_read, n_distances, n_forced = pruning._engine.filter_work()
-    # A sample of 192 rows is off by a tenth easily; without a measured distance more rows are read.
+    # A sample of 192 rows is off by a tenth easily.
     assert 0.1 < expected < 0.9
-    assert 0.8 * expected < n_read / len(X) < (1.2 if measures else 3) * expected
+    assert 0.8 * expected < n_read / len(X) < 1.2 * expected
     assert n_forced == 0
     assert n_distances >= n_read
 
@@ -436,16 +434,16 @@ def test_wrong_calls_with_a_filter_are_exceptions():
         engine.use_filter(filter_, labels)
     engine.set_centroids(problem.rows(range(4)))
     other = Problem(latent(100, 19, 3), n_threads=1)
-    for wrong, error in [
-        (None, TypeError),
-        (_core.Filter(other.points, basis[:19], 4, 1, problem.isa), ValueError),
-        (_core.Filter(problem.points, basis, 5, 1, problem.isa), ValueError),
-    ]:
-        with pytest.raises(error):
-            engine.sketch(wrong, 0, 100)
+    for wrong in (
+        _core.Filter(other.points, basis[:19], 4, 1, problem.isa),
+        _core.Filter(problem.points, basis, 5, 1, problem.isa),
+    ):
+        with pytest.raises(ValueError, match="must fit"):
+            engine.use_filter(wrong, labels)
     with pytest.raises(TypeError):
         _core.Filter(None, basis, 4, 1, problem.isa)
-    engine.sketch(filter_, 0, 100)
+    with pytest.raises(ValueError, match="no filter to sketch for"):
+        engine.sketch(0, 100)
     with pytest.raises(ValueError, match="begins with labels"):
         engine.use_filter(filter_)
     with pytest.raises(ValueError, match="must have shape"):
@@ -456,6 +454,9 @@ def test_wrong_calls_with_a_filter_are_exceptions():
         with pytest.raises(ValueError, match="last label of row 99"):
             engine.use_filter(filter_, wrong_labels)
     engine.use_filter(filter_, labels)
+    engine.sketch(0, 100)
+    with pytest.raises(ValueError, match="do not fit"):
+        engine.sketch(0, 101)
     for label in (-1, 4, 2**31 - 1):
         labels_old = np.zeros(100, np.int32)
         labels_old[99] = label
@@ -464,8 +465,7 @@ def test_wrong_calls_with_a_filter_are_exceptions():
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())
-@pytest.mark.parametrize("measures", [False, True])
-def test_ways_outside_of_the_directions_and_ties_are_noticed(isa, measures):
+def test_ways_outside_of_the_directions_and_ties_are_noticed(isa):
     # The row's own centroid goes from 1 to 9 along the second axis, which the basis does not hold.
     X = np.zeros((100, 2))
     X[:50, 0] = 100
@@ -480,8 +480,8 @@ def test_ways_outside_of_the_directions_and_ties_are_noticed(isa, measures):
     assert labels.tolist() == [1] * 50 + [0] * 50
     basis = np.array([[1], [0]], np.float32)
     filter_ = _core.Filter(problem.points, basis, 3, 1, isa)
-    engine.sketch(filter_, 0, 100)
-    engine.use_filter(filter_, labels, measures)
+    engine.use_filter(filter_, labels)
+    engine.sketch(0, 100)
     for centroids, near_origin in [(before, 0), (after, 2), (tied, 0), (before, 0)]:
         engine.set_centroids(centroids)
         engine.assign(labels, 0, 100, labels)
@@ -489,8 +489,7 @@ def test_ways_outside_of_the_directions_and_ties_are_noticed(isa, measures):
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())
-@pytest.mark.parametrize("measures", [False, True])
-def test_a_centroid_that_rows_have_left_is_looked_at_again(isa, measures):
+def test_a_centroid_that_rows_have_left_is_looked_at_again(isa):
     # In a tile of its own but for far ones it goes away and comes back.
     X = np.zeros((200, 2))
     X[100:, 0] = 100
@@ -504,8 +503,8 @@ def test_a_centroid_that_rows_have_left_is_looked_at_again(isa, measures):
     labels = np.empty(200, np.int32)
     engine.assign(labels, 0, 200)
     filter_ = _core.Filter(problem.points, np.eye(2, dtype=np.float32), 12, 1, isa)
-    engine.sketch(filter_, 0, 200)
-    engine.use_filter(filter_, labels, measures)
+    engine.use_filter(filter_, labels)
+    engine.sketch(0, 200)
     for places, near_origin in zip(centroids, (0, 6, 0, 0), strict=True):
         engine.set_centroids(places)
         engine.assign(labels, 0, 200, labels)

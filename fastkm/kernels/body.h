@@ -8,7 +8,9 @@
 #include "assign.h"
 #include "subspace.h"
 #include "sketches.h"
+#include "measure.h"
 #include "filter.h"
+#include "byte_products.h"
 #include "accumulate.h"
 #include "neighbours.h"
 #include "describe.h"
@@ -35,6 +37,10 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .pack = pack,
     .assign = assign,
     .assign_kept = assign_kept,
+#ifdef LARGEST_ROW_CODE
+    .pack_bytes = pack_bytes,
+    .assign_bytes = assign_bytes,
+#endif
     .orthonormalise = orthonormalise,
     .skewness = skewness,
     .sketch = sketch,

@@ -15,14 +15,14 @@ extern const fastkm_kernels fastkm_kernels_portable;
 extern const fastkm_kernels fastkm_kernels_sse2;
 extern const fastkm_kernels fastkm_kernels_avx2;
 extern const fastkm_kernels fastkm_kernels_avx512;
+extern const fastkm_kernels fastkm_kernels_avx512vnni;
 #endif
 
 static const fastkm_kernels* const BUILT[] = {
     &fastkm_kernels_portable,
 #ifdef FASTKM_X86
-    &fastkm_kernels_sse2,
-    &fastkm_kernels_avx2,
-    &fastkm_kernels_avx512,
+    &fastkm_kernels_sse2,     &fastkm_kernels_avx2,
+    &fastkm_kernels_avx512,   &fastkm_kernels_avx512vnni,
 #endif
 };
 #define N_BUILT ((int)(sizeof BUILT / sizeof BUILT[0]))
@@ -78,12 +78,17 @@ static int supports_avx512(void) {
     return supports_avx2() && has_all(saved_state(), 0xe6) &&                /* opmask, ZMM */
            has_all(cpuid(7).ebx, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31); /* F, DQ, BW, VL */
 }
+
+static int supports_avx512vnni(void) {
+    return supports_avx512() && has_all(cpuid(7).ecx, 1u << 11); /* VNNI */
+}
 #endif
 
 int fastkm_is_supported(const fastkm_kernels* kernels) {
 #ifdef FASTKM_X86
     if (kernels == &fastkm_kernels_avx2) return supports_avx2();
     if (kernels == &fastkm_kernels_avx512) return supports_avx512();
+    if (kernels == &fastkm_kernels_avx512vnni) return supports_avx512vnni();
 #endif
     return kernels != NULL;
 }

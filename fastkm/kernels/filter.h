@@ -6,8 +6,8 @@
  * it decides alone are not read at all.
  */
 
-/* A distance measured alone costs as much as this many in the fused kernel. */
-#define COST_OF_DISTANCE 10
+/* Sums that a vector or two can hold. */
+#define SUMS_AT_ONCE 16
 
 /* By this share bounds that last are wider than they need be: more than rounds on their way. */
 #define MARGIN 1e-4
@@ -55,11 +55,10 @@ static FASTKM_INLINE double inside_lower(const filter_pass* pass, const row_sket
     return inside > 0 ? inside * 0.99999 : 0;
 }
 
-/* At least the distance outside of the basis, from an upper bound of the whole and what is inside.
- */
-static float outside_of(const filter_pass* pass, const row_sketch* row, float product, int32_t j,
-                        float upper) {
-    const double inside = inside_lower(pass, row, product, j);
+/* At least the distance outside of the basis, from an upper bound of the whole and a lower one of
+ * what is inside. */
+static float outside_of(float upper, double inside_lower) {
+    const double inside = FASTKM_MAX(inside_lower, 0);
     const double outside = (double)upper * upper - inside * inside;
     return outside < 0 ? FLT_MIN : (float)(sqrt(outside) * (1 + 0x1p-20)) + FLT_MIN;
 }
@@ -74,103 +73,13 @@ static double outside_lower(const filter_pass* pass, const row_sketch* row, floa
     return lower > 0 && outside > 0 ? sqrt(outside) * (1 - 0x1p-20) : 0;
 }
 
-/* Of the centroids measured of a row, the nearest, and bounds of its distance and of the second
- * nearest's. */
-typedef struct {
-    int32_t label;
-    int32_t tried; /* measured beside its own before it has a list, or -1 */
-    float least, lower, upper;
-    int32_t others[FASTKM_RIVALS]; /* the nearest of the others, or -1, and their distances */
-    float other_lowers[FASTKM_RIVALS];
-} measured_row;
-
-static measured_row not_measured(int32_t own) {
-    measured_row row = {own, -1, INFINITY, INFINITY, INFINITY, {0}, {0}};
-    for (int o = 0; o < FASTKM_RIVALS; o++) {
-        row.others[o] = -1;
-        row.other_lowers[o] = INFINITY;
-    }
-    return row;
-}
-
-/* Of the others the second nearest and so on, nearest first. */
-static void add_other(measured_row* measured, int32_t j, float lower) {
-    for (int o = 0; o < FASTKM_RIVALS; o++) {
-        if (!(lower < measured->other_lowers[o])) continue;
-        const int32_t farther = measured->others[o];
-        const float farther_lower = measured->other_lowers[o];
-        measured->others[o] = j;
-        measured->other_lowers[o] = lower;
-        j = farther;
-        lower = farther_lower;
-    }
-}
-
-/* A row in the frame. */
-static void centre_row(const fastkm_points* points, const fastkm_frame* frame, int64_t i,
-                       float* y) {
-    const int64_t d = points->d;
-    const char* source = points->base + i * points->row_stride;
-    int64_t f = 0;
-    if (points->dtype == FASTKM_F32 && points->col_stride == 4) {
-        const vf scale = vf_set1((float)frame->scale);
-        for (; f + LANES <= d; f += LANES)
-            vf_store(y + f, vf_mul(vf_sub(vf_load((const float*)(source + f * 4)),
-                                          vf_load(frame->shift_f32 + f)),
-                                   scale));
-    }
-    for (; f < d; f += CENTRE_COLUMNS) {
-        float values[1][CENTRE_COLUMNS];
-        const int64_t width = FASTKM_MIN(d - f, CENTRE_COLUMNS);
-        centre_rows(points, frame, i, 1, f, width, values);
-        memcpy(y + f, values[0], (size_t)width * sizeof *y);
-    }
-}
-
-static float sq_dist_f32(const float* y, const float* z, int64_t d) {
-    vf sum[TILE_VECTORS];
-    float partial[LANES], total = 0;
-    int64_t f = 0;
-    for (int v = 0; v < TILE_VECTORS; v++) sum[v] = vf_set1(0);
-    for (; f + PANEL_ROWS <= d; f += PANEL_ROWS)
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            const vf difference = vf_sub(vf_load(y + f + v * LANES), vf_load(z + f + v * LANES));
-            sum[v] = vf_fma(difference, difference, sum[v]);
-        }
-    for (; f + LANES <= d; f += LANES) {
-        const vf difference = vf_sub(vf_load(y + f), vf_load(z + f));
-        sum[0] = vf_fma(difference, difference, sum[0]);
-    }
-    for (int v = 1; v < TILE_VECTORS; v++) sum[0] = vf_add(sum[0], sum[v]);
-    vf_store(partial, sum[0]);
-    for (int l = 0; l < LANES; l++) total += partial[l];
-    for (; f < d; f++) total += (y[f] - z[f]) * (y[f] - z[f]);
-    return total;
-}
-
-/* Additions that a square goes through in sq_dist_f32, and as many roundings again for good
- * measure; half of that in the root. */
-static float sum_error_for(int64_t d) {
-    return (float)(d / PANEL_ROWS + 2 * TILE_VECTORS + 2 * LANES + 8) * 0x1p-24f;
-}
-
-/* Measures centroid j in float32, direct form; the row is in scratch->panel. */
+/* Measures centroid j; the row is in scratch->panel. */
 static void measure(const filter_pass* pass, const row_sketch* row, int32_t j,
                     measured_row* measured) {
     const int64_t d = pass->points->d;
-    const float dist =
-        sqrtf(sq_dist_f32(pass->scratch->panel, pass->filter->centroids.framed + j * d, d));
-    const float error = (row->input_error + pass->sum_error * dist) * 1.0001f;
     pass->work->n_distances++;
-    if (dist < measured->least) {
-        add_other(measured, measured->label, measured->lower);
-        measured->least = dist;
-        measured->lower = dist - error;
-        measured->upper = dist + error;
-        measured->label = j;
-    } else {
-        add_other(measured, j, dist - error);
-    }
+    measure_row(pass->scratch->panel, pass->filter->centroids.framed + j * d, d, row->input_error,
+                pass->sum_error, j, measured);
 }
 
 /* A panel's rows between the sketches and their labels. */
@@ -446,7 +355,8 @@ static int32_t refine(const filter_pass* pass, int64_t r, filtered_panel* panel)
     if (!is_clear)
         label = filter->centroids.place[exact_label(pass->points, pass->frame, pass->centroids,
                                                     panel->rows[r], pass->scratch)];
-    bounds->own_rest = outside_of(pass, row, product_of(panel, r, label), label, measured->upper);
+    bounds->own_rest =
+        outside_of(measured->upper, inside_lower(pass, row, product_of(panel, r, label), label));
     for (int o = 0; o < FASTKM_RIVALS; o++) {
         const int32_t j = is_clear ? measured->others[o] : -1;
         bounds->rivals[o] = j;
@@ -475,7 +385,8 @@ static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32
         centre_row(pass->points, pass->frame, rows[r], pass->scratch->panel);
         measure(pass, &sketch, labels[r], &measured);
         pass->filter->bounds[panel->slots[r]].own_rest =
-            outside_of(pass, &sketch, product_of(panel, r, labels[r]), labels[r], measured.upper);
+            outside_of(measured.upper,
+                       inside_lower(pass, &sketch, product_of(panel, r, labels[r]), labels[r]));
         for (int o = 0; o < FASTKM_RIVALS; o++)
             pass->filter->bounds[panel->slots[r]].rivals[o] = -1;
     }
@@ -600,20 +511,6 @@ static void bound_own(const filter_pass* pass, const float own_sketch_rests[PANE
     }
 }
 
-/* Measures a row's own centroid, of which nothing is known yet. */
-static void measure_own(const filter_pass* pass, int64_t r, filtered_panel* panel) {
-    const row_sketch sketch = sketch_of(panel, r);
-    const int32_t own = panel->own[r];
-    measured_row* measured = &panel->measured[r];
-    if (r + 1 < panel->n_rows) prefetch_row(pass->points, panel->rows[r + 1]);
-    centre_row(pass->points, pass->frame, panel->rows[r], pass->scratch->panel);
-    measure(pass, &sketch, own, measured);
-    pass->filter->bounds[panel->slots[r]].own_rest =
-        outside_of(pass, &sketch, panel->own_products[r], own, measured->upper);
-    panel->uppers[r] = measured->upper * (float)(1 + MARGIN);
-    panel->limits[r] = product_limit(pass->filter, &sketch, measured->upper);
-}
-
 /* Takes the rows from place i of the order on. Their labels are those before the centroids moved,
  * and nothing is listed yet. */
 static void begin_panel(const filter_pass* pass, int64_t i, int64_t n_rows,
@@ -655,10 +552,7 @@ static void bound_rows(const filter_pass* pass, filtered_panel* panel) {
     memcpy(panel->rests, pass->work->panel + filter->p * PANEL_ROWS, sizeof panel->rests);
     bound_own(pass, own_sketch_rests, panel);
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
-        if (r >= panel->n_rows)
-            panel->limits[r] = panel->uppers[r] = -INFINITY;
-        else if (panel->own_rests[r] == INFINITY)
-            measure_own(pass, r, panel);
+        if (r >= panel->n_rows) panel->limits[r] = panel->uppers[r] = -INFINITY;
     }
 }
 
@@ -696,6 +590,75 @@ static void end_panel(const filter_pass* pass, filtered_panel* panel, int32_t* l
         labels[panel->rows[r]] = pass->filter->centroids.order[places[r]];
         if (places[r] != panel->own[r])
             panel->gaps[panel->own[r] / FASTKM_TILE_CENTROIDS] = -INFINITY;
+    }
+}
+
+/* Squared distance of float32 coordinates and float64 ones. */
+static double sq_dist_to(const float* y, const double* z, int64_t n) {
+    double sums[SUMS_AT_ONCE] = {0}, total = 0;
+    int64_t q = 0;
+    for (; q + SUMS_AT_ONCE <= n; q += SUMS_AT_ONCE)
+        for (int s = 0; s < SUMS_AT_ONCE; s++) {
+            const double off = y[q + s] - z[q + s];
+            sums[s] += off * off;
+        }
+    for (int s = 0; s < SUMS_AT_ONCE; s++) total += sums[s];
+    for (; q < n; q++) total += (y[q] - z[q]) * (y[q] - z[q]);
+    return total;
+}
+
+/* Keeps how far each row of a panel is from its own centroid outside of the basis, at most: it is
+ * measured while the row is at hand. */
+static void measure_own_rows(const fastkm_points* points, const fastkm_frame* frame,
+                             const int32_t* labels, int64_t i_begin, int64_t n_rows,
+                             const float* sq_norms, float* y, const fastkm_filter* filter) {
+    const fastkm_centroid_sketches* centroids = &filter->centroids;
+    const int64_t d = points->d, p = filter->p;
+    const float sum_error = sum_error_for(d), sketch_sum_error = 0x1p-22f;
+    const float flushed = sqrtf((float)d) * 0x1p-61f;
+    for (int64_t i = i_begin; i < i_begin + n_rows; i++) {
+        const int32_t j = centroids->place[labels[i]], slot = filter->slots[i];
+        const float* sketch = filter->sketches + slot * (p + 2);
+        fastkm_row_bounds* bounds = filter->bounds + slot;
+        /* Of the sketch, which is as long as the row but for its error. */
+        const float norm = sqrtf(sq_norms[i - i_begin]) * 1.0001f + bounds->error;
+        const float input_error =
+            0x1.2p-23f * (norm + filter->max_norm * 1.0001f + filter->max_error) + flushed;
+        measured_row measured = not_measured(j);
+        centre_row(points, frame, i, y);
+        measure_row(y, centroids->framed + j * d, d, input_error, sum_error, j, &measured);
+        const double sq_inside = sq_dist_to(sketch, centroids->inside + j * 2 * p, p);
+        const double error = (double)bounds->error + centroids->errors[j];
+        const double inside = (sqrt(sq_inside) * (1 - sketch_sum_error) - error) / filter->stretch;
+        bounds->own_rest = outside_of(measured.upper, inside * 0.99999);
+    }
+}
+
+/* Sketches row by row, so that panels can be put together from any rows, and bounds of the rows'
+ * distances to their own centroids. */
+static void sketch_rows(const fastkm_points* points, const fastkm_frame* frame,
+                        const fastkm_basis* basis, int64_t i_begin, int64_t i_end,
+                        const int32_t* labels, fastkm_scratch* scratch, float* panel,
+                        const fastkm_filter* filter) {
+    const int64_t p = basis->p, width = p + 2;
+    float sq_norms[PANEL_ROWS], errors[PANEL_ROWS];
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
+        float *rests = panel + p * PANEL_ROWS, *tails = rests + PANEL_ROWS;
+        sketch_loaded(points, frame, basis, i, n_rows, scratch, panel, sq_norms, errors);
+        sum_squares(panel + filter->head * PANEL_ROWS, p - filter->head, tails);
+        for (int64_t r = 0; r < PANEL_ROWS; r++) tails[r] = sqrtf(tails[r] + rests[r] * rests[r]);
+        for (int64_t r = 0; r < n_rows; r++) {
+            fastkm_row_bounds* bounds = filter->bounds + filter->slots[i + r];
+            bounds->sq_norm = sq_norms[r];
+            bounds->error = errors[r];
+        }
+        for (int64_t r_begin = 0; r_begin < n_rows; r_begin += LANES)
+            for (int64_t q = 0; q < width; q += LANES)
+                store_coordinates(panel + q * PANEL_ROWS + r_begin, FASTKM_MIN(width - q, LANES),
+                                  filter->slots + i + r_begin, FASTKM_MIN(n_rows - r_begin, LANES),
+                                  filter->sketches + q, width);
+        measure_own_rows(points, frame, labels, i, n_rows, sq_norms, scratch->panel, filter);
     }
 }
 

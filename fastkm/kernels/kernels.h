@@ -92,6 +92,30 @@ typedef struct {
     float max_norm;  /* at least the largest ||z|| */
 } fastkm_centroids;
 
+/* Centroids as codes of a byte a value, for products of integers; all arrays OUT of pack_bytes. */
+typedef struct {
+    int8_t* tiles;    /* in groups as fastkm_centroids.tiles, each group (d / 4, group size, 4), and
+                         zeros from d on */
+    float* framed;    /* (k, d) z itself */
+    float* factors;   /* (k,) -2 times what 1 in a code stands for */
+    int32_t* offsets; /* (k,) what the sum of products is too large by, as rows' codes are positive
+                       */
+    float* norms;     /* (k,) at least ||z|| */
+    float* offs;      /* (k,) at least how far the codes are from z */
+    float* fixed;     /* (k,) ||z||^2, less its own share of the rounding */
+    float* squares;   /* (k,) that share */
+} fastkm_byte_centroids;
+
+/* What a thread's pass of byte products works in, and how it went. */
+typedef struct {
+    uint8_t* codes;              /* (d rounded up to fours, panel rows) */
+    float* lowers;               /* (k, panel rows) */
+    float* row;                  /* (d,) and whole vectors */
+    int64_t n_failed, n_to_skip; /* panels, as of the last tries */
+    int64_t n_distances;         /* measured */
+    int64_t n_exact;
+} fastkm_byte_work;
+
 /* Points as the float32 kernel reads them, kept: all rows of whole blocks. */
 typedef struct {
     float* values;   /* (n / panel rows, d, panel rows) */
@@ -399,6 +423,23 @@ typedef struct {
                            fastkm_scratch* scratch,           /* OUT */
                            int32_t* labels);                  /* OUT (i_end - i_begin,) */
 
+    /* Codes of centroids [j_begin, j_end); j_begin is a multiple of 24. NULL in instruction sets
+     * that have no products of bytes, as the next one. */
+    void (*pack_bytes)(const fastkm_frame* frame,          /* IN  */
+                       const fastkm_centroids* centroids,  /* IN  */
+                       const fastkm_byte_centroids* bytes, /* OUT */
+                       int64_t j_begin, int64_t j_end);    /* IN  */
+
+    /* What assign does with recheck, most of it in bytes where that pays. */
+    int64_t (*assign_bytes)(const fastkm_points* points,        /* IN    */
+                            const fastkm_frame* frame,          /* IN    */
+                            const fastkm_centroids* centroids,  /* IN    */
+                            const fastkm_byte_centroids* bytes, /* IN    */
+                            int64_t i_begin, int64_t i_end,     /* IN    */
+                            fastkm_scratch* scratch,            /* OUT   */
+                            fastkm_byte_work* work,             /* INOUT */
+                            int32_t* labels);                   /* OUT (i_end - i_begin,) */
+
     /* Make vectors orthonormal, each orthogonal to those before it. Returns how many there are:
      * those that depend on others are left out. */
     int64_t (*orthonormalise)(double* vectors, /* INOUT (n, d) */
@@ -416,11 +457,13 @@ typedef struct {
                    fastkm_scratch* scratch,          /* OUT */
                    const fastkm_sketches* sketches); /* OUT */
 
-    /* The same for a filter; panel has p + 2 panel rows. */
+    /* The same for a filter, whose centroids are followed; the labels' distances are measured.
+     * panel has p + 2 panel rows. */
     void (*sketch_rows)(const fastkm_points* points,    /* IN  */
                         const fastkm_frame* frame,      /* IN  */
                         const fastkm_basis* basis,      /* IN  */
                         int64_t i_begin, int64_t i_end, /* IN  */
+                        const int32_t* labels,          /* IN (n,) */
                         fastkm_scratch* scratch,        /* OUT */
                         float* panel,                   /* OUT */
                         const fastkm_filter* filter);   /* OUT */

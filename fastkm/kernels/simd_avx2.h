@@ -67,6 +67,38 @@ static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
     return _mm256_blendv_ps(b, a, m);
 }
 
+/* Of seven bits, so that two products of bytes fit sixteen. */
+#define LARGEST_ROW_CODE 63
+static FASTKM_INLINE vi vi_load_bytes(const uint8_t* p) {
+    return _mm256_loadu_si256((const __m256i*)p);
+}
+static FASTKM_INLINE void vi_store_bytes(uint8_t* p, vi a) {
+    _mm256_storeu_si256((__m256i*)p, a);
+}
+/* Four bytes, in each lane. */
+static FASTKM_INLINE vi vi_set1_bytes(const int8_t* p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vi_set1(four);
+}
+/* The low bytes of four vectors, side by side in each lane. */
+static FASTKM_INLINE vi vi_low_bytes(vf a, vf b, vf c, vf d) {
+    const vi low = _mm256_set1_epi32(255);
+    const vi ab = vi_or(_mm256_and_si256(_mm256_castps_si256(a), low),
+                        _mm256_slli_epi32(_mm256_and_si256(_mm256_castps_si256(b), low), 8));
+    const vi cd = vi_or(_mm256_and_si256(_mm256_castps_si256(c), low),
+                        _mm256_slli_epi32(_mm256_castps_si256(d), 8));
+    return vi_or(ab, _mm256_slli_epi32(cd, 16));
+}
+/* Adds the four products of each lane's unsigned bytes and signed ones. */
+static FASTKM_INLINE vi vi_add_byte_products(vi a_unsigned, vi b_signed, vi sum) {
+    const vi pairs = _mm256_maddubs_epi16(a_unsigned, b_signed);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+static FASTKM_INLINE vf vf_of_ints(vi a) {
+    return _mm256_cvtepi32_ps(a);
+}
+
 /* Rows become columns: pairs, then quads, then the two 128-bit lanes. */
 static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
     vf t[LANES];

@@ -1,7 +1,6 @@
-/* Vector operations for AVX-512 F, DQ, BW and VL. */
+/* Vector operations for AVX-512 F, DQ, BW and VL, and with VNNI where the including source asks. */
 #include <immintrin.h>
 
-#define ISA avx512
 #define LANES 16
 #define TILE_VECTORS 4
 
@@ -66,6 +65,44 @@ static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
 static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
     return _mm512_mask_blend_ps(m, b, a);
 }
+
+#ifdef HAS_VNNI
+#define LARGEST_ROW_CODE 127
+static FASTKM_INLINE vi vi_load_bytes(const uint8_t* p) {
+    return _mm512_loadu_si512(p);
+}
+static FASTKM_INLINE void vi_store_bytes(uint8_t* p, vi a) {
+    _mm512_storeu_si512(p, a);
+}
+/* Four bytes, in each lane. */
+static FASTKM_INLINE vi vi_set1_bytes(const int8_t* p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vi_set1(four);
+}
+/* The low bytes of four vectors, side by side in each lane. */
+static FASTKM_INLINE vi vi_low_bytes(vf a, vf b, vf c, vf d) {
+    const vi low = _mm512_set1_epi32(255);
+    const vi ab = vi_or(_mm512_and_si512(_mm512_castps_si512(a), low),
+                        _mm512_slli_epi32(_mm512_and_si512(_mm512_castps_si512(b), low), 8));
+    const vi cd = vi_or(_mm512_and_si512(_mm512_castps_si512(c), low),
+                        _mm512_slli_epi32(_mm512_castps_si512(d), 8));
+    return vi_or(ab, _mm512_slli_epi32(cd, 16));
+}
+/* Adds the four products of each lane's unsigned bytes and signed ones. */
+static FASTKM_INLINE vi vi_add_byte_products(vi a_unsigned, vi b_signed, vi sum) {
+#if defined(__GNUC__) && !defined(__clang__)
+    /* For its own function GCC 12 moves every sum to another register and to memory. */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a_unsigned), "v"(b_signed));
+    return sum;
+#else
+    return _mm512_dpbusd_epi32(sum, a_unsigned, b_signed);
+#endif
+}
+static FASTKM_INLINE vf vf_of_ints(vi a) {
+    return _mm512_cvtepi32_ps(a);
+}
+#endif
 
 /* Rows become columns: pairs, then quads, then the four 128-bit lanes. */
 static FASTKM_INLINE void vf_transpose(vf r[LANES]) {

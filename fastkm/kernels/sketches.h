@@ -113,31 +113,6 @@ static void store_coordinates(const float* columns, int64_t n_columns, const int
     }
 }
 
-/* Row by row, so that panels can be put together from any rows. */
-static void sketch_rows(const fastkm_points* points, const fastkm_frame* frame,
-                        const fastkm_basis* basis, int64_t i_begin, int64_t i_end,
-                        fastkm_scratch* scratch, float* panel, const fastkm_filter* filter) {
-    const int64_t p = basis->p, width = p + 2;
-    float sq_norms[PANEL_ROWS], errors[PANEL_ROWS];
-    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
-        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        float *rests = panel + p * PANEL_ROWS, *tails = rests + PANEL_ROWS;
-        sketch_loaded(points, frame, basis, i, n_rows, scratch, panel, sq_norms, errors);
-        sum_squares(panel + filter->head * PANEL_ROWS, p - filter->head, tails);
-        for (int64_t r = 0; r < PANEL_ROWS; r++) tails[r] = sqrtf(tails[r] + rests[r] * rests[r]);
-        for (int64_t r = 0; r < n_rows; r++) {
-            fastkm_row_bounds* bounds = filter->bounds + filter->slots[i + r];
-            bounds->sq_norm = sq_norms[r];
-            bounds->error = errors[r];
-        }
-        for (int64_t r_begin = 0; r_begin < n_rows; r_begin += LANES)
-            for (int64_t q = 0; q < width; q += LANES)
-                store_coordinates(panel + q * PANEL_ROWS + r_begin, FASTKM_MIN(width - q, LANES),
-                                  filter->slots + i + r_begin, FASTKM_MIN(n_rows - r_begin, LANES),
-                                  filter->sketches + q, width);
-    }
-}
-
 /* Centroids whose coordinates are found together, and vectors of directions. */
 #define FOLLOWED_TOGETHER 4
 #define DIRECTION_VECTORS 2

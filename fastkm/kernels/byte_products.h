@@ -1,0 +1,412 @@
+/* Products of integers of a byte each: four times as many in an operation as float32 has, for
+ * bounds of all distances of a row. What they leave is measured; README.md proves it. Only
+ * instruction sets that multiply bytes have it, those with a largest code for a row. */
+
+#ifdef LARGEST_ROW_CODE
+
+/* Codes are kept in fours of features, as they are multiplied. */
+#define FOUR 4
+
+/* A tile takes half a panel's vectors or all, so that their codes stay in the first-level cache,
+ * and as many centroids as there are registers for the sums. */
+#define CODED_VECTORS 2
+#define CODED_CENTROIDS (TILE_VECTORS / CODED_VECTORS * FASTKM_TILE_CENTROIDS)
+
+static FASTKM_INLINE int64_t coded_tile_size(int64_t n_left) {
+    if (n_left >= CODED_CENTROIDS) return CODED_CENTROIDS;
+    return FASTKM_MIN(n_left, FASTKM_TILE_CENTROIDS);
+}
+
+/* Calls function(..., n) with the tile's size as a compile-time constant. */
+#define WITH_CODED_TILE(n, call)        \
+    do {                                \
+        if ((n) == CODED_CENTROIDS)     \
+            call(CODED_CENTROIDS);      \
+        else                            \
+            WITH_CONSTANT_TILE(n, call) \
+    } while (0)
+
+/* Where byte products do not pay, they are tried again after so many panels at most; they pay if
+ * what they leave to measure costs less than this share of brute force. */
+#define MOST_SKIPPED 255
+#define MOST_TO_MEASURE 0.6
+
+static FASTKM_INLINE int64_t fours_of(int64_t d) {
+    return (d + FOUR - 1) / FOUR;
+}
+
+/* So many values in a row let sums run in vectors. */
+#define CODED_AT_ONCE 16
+
+/* Codes of centroid j, one of n in a tile. Values past the last are zeros. */
+static void encode_centroid(const fastkm_frame* frame, const fastkm_centroids* centroids,
+                            const fastkm_byte_centroids* bytes, int64_t j, int64_t tile_begin,
+                            int64_t n) {
+    const int64_t d = centroids->d;
+    const double *c = centroids->raw + j * d, *shift = frame->shift, scale = frame->scale;
+    float* FASTKM_RESTRICT z = bytes->framed + j * d;
+    int8_t* tile = bytes->tiles + tile_begin * fours_of(d) * FOUR + (j - tile_begin) * FOUR;
+    float largest = 0;
+    double sq_norms[CODED_AT_ONCE] = {0}, sq_offs[CODED_AT_ONCE] = {0}, sq_norm = 0, sq_off = 0;
+    int32_t sum = 0;
+    for (int64_t f = 0; f < d; f++) {
+        z[f] = (float)((c[f] - shift[f]) * scale);
+        largest = FASTKM_MAX(largest, fabsf(z[f]));
+    }
+    /* Below this steps are zero, and so are codes. */
+    const float step = largest > 0x1p-100f ? largest / FASTKM_LARGEST_CODE : 0;
+    const float per_step = step > 0 ? 1 / step : 0;
+    for (int64_t f = 0; f < d; f += CODED_AT_ONCE) {
+        float values[CODED_AT_ONCE] = {0};
+        int8_t codes[CODED_AT_ONCE];
+        memcpy(values, z + f, (size_t)FASTKM_MIN(d - f, CODED_AT_ONCE) * sizeof *z);
+        for (int s = 0; s < CODED_AT_ONCE; s++) {
+            /* The sum has no room for a fraction. */
+            const float code = (values[s] * per_step + 0x1.8p23f) - 0x1.8p23f;
+            const float off = values[s] - code * step;
+            codes[s] = (int8_t)code;
+            sum += (int32_t)code;
+            sq_offs[s] += (double)off * off;
+            sq_norms[s] += (double)values[s] * values[s];
+        }
+        for (int64_t s = 0; s < CODED_AT_ONCE && f + s < fours_of(d) * FOUR; s += FOUR)
+            memcpy(tile + (f + s) * n, codes + s, FOUR);
+    }
+    for (int s = 0; s < CODED_AT_ONCE; s++) {
+        sq_off += sq_offs[s];
+        sq_norm += sq_norms[s];
+    }
+    const rounding_bound bound = bound_for(d);
+    const double square = 1.01 * ((double)bound.a + bound.b), norm = sqrt(sq_norm);
+    bytes->factors[j] = -2 * step;
+    bytes->offsets[j] = -(LARGEST_ROW_CODE + 1) * sum;
+    bytes->norms[j] = (float)(norm * (1 + 0x1p-20)) + FLT_MIN;
+    /* Products with the step and differences round. */
+    bytes->offs[j] = (float)((sqrt(sq_off) + 0x1p-22 * norm) * (1 + 0x1p-20)) + FLT_MIN;
+    bytes->squares[j] = (float)(square * sq_norm * (1 + 0x1p-20)) + FLT_MIN;
+    bytes->fixed[j] = (float)((1 - square) * sq_norm);
+}
+
+static void pack_bytes(const fastkm_frame* frame, const fastkm_centroids* centroids,
+                       const fastkm_byte_centroids* bytes, int64_t j_begin, int64_t j_end) {
+    for (int64_t tile = j_begin; tile < j_end;) {
+        const int64_t n = coded_tile_size(centroids->k - tile);
+        for (int64_t j = tile; j < tile + n; j++)
+            encode_centroid(frame, centroids, bytes, j, tile, n);
+        tile += n;
+    }
+}
+
+/* Of a panel's rows: what 1 in a code stands for, and the shares of a centroid's norm, and of how
+ * far its codes are off, in the error of the products. */
+typedef struct {
+    float steps[PANEL_ROWS], per_norm[PANEL_ROWS], per_off[PANEL_ROWS];
+    float constants[PANEL_ROWS]; /* of the error, whatever the centroid */
+} byte_panel;
+
+/* Where four features of a vector of rows are: half after half of a panel. */
+static FASTKM_INLINE uint8_t* coded(uint8_t* codes, int64_t d, int64_t half, int64_t q, int v) {
+    return codes + ((half * fours_of(d) + q) * CODED_VECTORS + v) * LANES * FOUR;
+}
+
+/* Codes of the rows of a panel. */
+static void encode_panel(const float* panel, int64_t d, const rounding_bound* bound,
+                         const float* sq_norms, uint8_t* codes, byte_panel* rows) {
+    /* Plus this, a number of steps has its nearest integer and what makes that positive in its low
+     * byte. */
+    const vf to_code = vf_set1(0x1.8p23f + LARGEST_ROW_CODE + 1);
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        const float* columns = panel + v * LANES;
+        float per_step[LANES], *steps = rows->steps + v * LANES, sq_offs[LANES];
+        vf most = vf_set1(0), least = vf_set1(0), sq_off = vf_set1(0);
+        for (int64_t f = 0; f < d; f++) {
+            const vf y = vf_load(columns + f * PANEL_ROWS);
+            most = vf_max(y, most);
+            least = vf_min(y, least);
+        }
+        vf_store(steps, vf_max(most, vf_sub(vf_set1(0), least)));
+        for (int l = 0; l < LANES; l++) {
+            const int has_step = steps[l] > 0x1p-100f && steps[l] < 0x1p100f;
+            steps[l] = has_step ? steps[l] / LARGEST_ROW_CODE : 0;
+            per_step[l] = has_step ? 1 / steps[l] : 0;
+        }
+        const vf step = vf_load(steps), per = vf_load(per_step);
+        for (int64_t f = 0; f < d; f += FOUR) {
+            vf code[FOUR];
+            for (int c = 0; c < FOUR; c++) {
+                code[c] = to_code;
+                if (f + c >= d) continue;
+                const vf y = vf_load(columns + (f + c) * PANEL_ROWS);
+                code[c] = vf_fma(y, per, to_code);
+                const vf off = vf_sub(y, vf_mul(vf_sub(code[c], to_code), step));
+                sq_off = vf_fma(off, off, sq_off);
+            }
+            vi_store_bytes(coded(codes, d, v / CODED_VECTORS, f / FOUR, v % CODED_VECTORS),
+                           vi_low_bytes(code[0], code[1], code[2], code[3]));
+        }
+        vf_store(sq_offs, sq_off);
+        for (int l = 0; l < LANES; l++) {
+            const int64_t r = v * LANES + l;
+            const float norm = sqrtf(sq_norms[r]) * bound->slack;
+            /* The product and the difference round, too; more than all that is flushed. */
+            const float off = sqrtf(sq_offs[l]) * bound->slack + 0x1p-22f * norm + 0x1p-50f;
+            const float both = bound->a + bound->b;
+            rows->per_norm[r] = (2.001f * off + 2.02f * both * norm + bound->c) * 1.001f;
+            rows->per_off[r] = 2.001f * (norm + off);
+            rows->constants[r] =
+                (bound->b * norm * norm + bound->c * (1 + norm)) * 1.01f * bound->slack;
+            if (!(norm < 0x1p60f)) rows->per_norm[r] = INFINITY;
+        }
+    }
+}
+
+/* Sums of products of some rows' codes, which have no sign, and a tile's. */
+static FASTKM_INLINE void byte_products(const uint8_t* codes, const int8_t* tile,
+                                        const int32_t* offsets, int64_t n_fours,
+                                        const int n_centroids, lines_ahead* ahead,
+                                        vi product[CODED_CENTROIDS][CODED_VECTORS]) {
+    const int64_t q_ahead = FASTKM_MIN(ahead->lines_per_tile, n_fours);
+    for (int j = 0; j < n_centroids; j++)
+        for (int v = 0; v < CODED_VECTORS; v++) product[j][v] = vi_set1(offsets[j]);
+#define ADD_FOUR(q)                                                                 \
+    do {                                                                            \
+        vi y[CODED_VECTORS];                                                        \
+        for (int v = 0; v < CODED_VECTORS; v++)                                     \
+            y[v] = vi_load_bytes(codes + ((q) * CODED_VECTORS + v) * LANES * FOUR); \
+        for (int j = 0; j < n_centroids; j++) {                                     \
+            const vi z = vi_set1_bytes(tile + ((q) * n_centroids + j) * FOUR);      \
+            for (int v = 0; v < CODED_VECTORS; v++)                                 \
+                product[j][v] = vi_add_byte_products(y[v], z, product[j][v]);       \
+        }                                                                           \
+    } while (0)
+    for (int64_t q = 0; q < q_ahead; q++) {
+        prefetch(ahead->next + q * LINE_BYTES);
+        ADD_FOUR(q);
+    }
+    for (int64_t q = q_ahead; q < n_fours; q++) ADD_FOUR(q);
+#undef ADD_FOUR
+    for (int64_t line = q_ahead; line < ahead->lines_per_tile; line++)
+        prefetch(ahead->next + line * LINE_BYTES);
+    ahead->next += ahead->lines_per_tile * LINE_BYTES;
+}
+
+/* Lower bounds of the products of the rows from r_begin on and a tile, but for the rows' constants;
+ * kept, and folded into the two nearest so far. */
+static FASTKM_INLINE void bound_tile(const uint8_t* codes, const byte_panel* rows,
+                                     const fastkm_byte_centroids* bytes, int64_t n_fours,
+                                     int64_t r_begin, int64_t j_begin, const int n_centroids,
+                                     lines_ahead* ahead, float* lowers, nearest_two* nearest) {
+    vi product[CODED_CENTROIDS][CODED_VECTORS];
+    byte_products(codes, bytes->tiles + j_begin * n_fours * FOUR, bytes->offsets + j_begin, n_fours,
+                  n_centroids, ahead, product);
+    for (int v = 0; v < CODED_VECTORS; v++) {
+        const int64_t r = r_begin + v * LANES;
+        const vf step = vf_load(rows->steps + r), per_norm = vf_load(rows->per_norm + r),
+                 per_off = vf_load(rows->per_off + r);
+        vf best = vf_load(nearest->best + r), second = vf_load(nearest->second + r);
+        vi index = vi_load(nearest->index + r);
+        for (int j = 0; j < n_centroids; j++) {
+            const int64_t at = j_begin + j;
+            const vf scaled = vf_mul(vf_of_ints(product[j][v]), step);
+            const vf middle =
+                vf_fma(scaled, vf_set1(bytes->factors[at]), vf_set1(bytes->fixed[at]));
+            const vf error = vf_fma(per_norm, vf_set1(bytes->norms[at]),
+                                    vf_mul(per_off, vf_set1(bytes->offs[at])));
+            const vf lower = vf_sub(middle, error);
+            vf_store(lowers + at * PANEL_ROWS + r, lower);
+            fold(lower, vi_set1((int32_t)at), &best, &second, &index);
+        }
+        vf_store(nearest->best + r, best);
+        vf_store(nearest->second + r, second);
+        vi_store(nearest->index + r, index);
+    }
+}
+
+/* A pass of byte products over some rows. */
+typedef struct {
+    const fastkm_points* points;
+    const fastkm_frame* frame;
+    const fastkm_centroids* centroids;
+    const fastkm_byte_centroids* bytes;
+    rounding_bound bound;
+    float sum_error, flushed; /* as in filter_pass */
+    fastkm_scratch* scratch;
+    fastkm_byte_work* work;
+} byte_pass;
+
+static void measure_listed(const byte_pass* pass, float norm, int32_t j, measured_row* measured) {
+    const int64_t d = pass->points->d;
+    const float input_error = 0x1.2p-23f * (norm + pass->bytes->norms[j]) + pass->flushed;
+    pass->work->n_distances++;
+    measure_row(pass->work->row, pass->bytes->framed + j * d, d, input_error, pass->sum_error, j,
+                measured);
+}
+
+/* The bound above which a centroid is surely farther than `upper`. */
+static float lower_limit(const byte_pass* pass, float upper, float sq_norm, float constant) {
+    return (upper * upper * 1.00001f - sq_norm) + pass->bound.a * sq_norm * pass->bound.slack +
+           constant;
+}
+
+/* Row r's label from its list: the nearest by its bound is measured already. */
+static int32_t label_from_list(const byte_pass* pass, int64_t i, float sq_norm, float constant,
+                               const fastkm_candidate_list* list, measured_row* measured) {
+    const float norm = sqrtf(sq_norm) * pass->bound.slack;
+    const int32_t nearest = measured->label;
+    float limit = lower_limit(pass, measured->upper, sq_norm, constant);
+    for (int32_t c = 0; c < list->count; c++) {
+        if (list->index[c] == nearest || list->product[c] > limit) continue;
+        measure_listed(pass, norm, list->index[c], measured);
+        limit = lower_limit(pass, measured->upper, sq_norm, constant);
+    }
+    if (measured->other_lowers[0] > measured->upper * 1.000001f) return measured->label;
+    pass->work->n_exact++;
+    return exact_label(pass->points, pass->frame, pass->centroids, i, pass->scratch);
+}
+
+/* Adds centroids to the lists of rows whose limits their lower bounds are not above. */
+static int64_t list_lowers(const float* lowers, const float* limits, int64_t k,
+                           fastkm_candidate_list* lists) {
+    int64_t n_listed = 0;
+    for (int64_t r_begin = 0; r_begin < PANEL_ROWS; r_begin += LANES) {
+        const vf limit = vf_load(limits + r_begin);
+        int has_limit = 0;
+        for (int64_t r = r_begin; r < r_begin + LANES; r++) has_limit |= limits[r] > -INFINITY;
+        for (int64_t j = 0; has_limit && j < k; j++) {
+            const float* of_rows = lowers + j * PANEL_ROWS;
+            uint32_t open =
+                ~vm_bits(vf_lt(limit, vf_load(of_rows + r_begin))) & ((1u << LANES) - 1);
+            for (int64_t r = r_begin; open; r++, open >>= 1) {
+                fastkm_candidate_list* list = &lists[r];
+                if (!(open & 1)) continue;
+                if (list->count < FASTKM_KEPT_CANDIDATES) {
+                    list->index[list->count] = (int32_t)j;
+                    list->product[list->count] = of_rows[r];
+                }
+                list->count++;
+                n_listed++;
+            }
+        }
+    }
+    return n_listed;
+}
+
+/* Labels the rows of a panel whose nearest centroid the bounds do not tell. Returns 0 where that is
+ * dearer than brute force, and then leaves it. */
+static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* open, int64_t n_open,
+                       const byte_panel* rows, const float* sq_norms, const nearest_two* nearest,
+                       int64_t n_rows, int32_t* labels) {
+    const int64_t k = pass->centroids->k;
+    const int64_t most = n_rows * k / (2 * COST_OF_DISTANCE);
+    fastkm_candidate_list* lists = pass->scratch->lists;
+    measured_row measured[PANEL_ROWS];
+    float limits[PANEL_ROWS];
+    if (n_open > most) return 0;
+    for (int64_t r = 0; r < PANEL_ROWS; r++) {
+        limits[r] = -INFINITY;
+        lists[r].count = 0;
+    }
+    for (int64_t o = 0; o < n_open; o++) {
+        const int64_t r = open[o];
+        measured[o] = not_measured(nearest->index[r]);
+        centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
+        measure_listed(pass, sqrtf(sq_norms[r]) * pass->bound.slack, nearest->index[r],
+                       &measured[o]);
+        limits[r] = lower_limit(pass, measured[o].upper, sq_norms[r], rows->constants[r]);
+    }
+    if (list_lowers(pass->work->lowers, limits, k, lists) > 2 * most) return 0;
+    for (int64_t o = 0; o < n_open; o++)
+        if (lists[open[o]].count > FASTKM_KEPT_CANDIDATES) return 0;
+    for (int64_t o = 0; o < n_open; o++) {
+        const int64_t r = open[o];
+        labels[r] = nearest->index[r];
+        if (lists[r].count == 0 || (lists[r].count == 1 && lists[r].index[0] == nearest->index[r]))
+            continue;
+        centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
+        labels[r] = label_from_list(pass, i_begin + r, sq_norms[r], rows->constants[r], &lists[r],
+                                    &measured[o]);
+    }
+    return 1;
+}
+
+/* Labels a panel's rows by byte products; returns 0 where that does not pay. */
+static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
+                          lines_ahead ahead, int32_t* labels) {
+    const fastkm_byte_centroids* bytes = pass->bytes;
+    const int64_t d = pass->points->d, k = pass->centroids->k;
+    byte_panel rows;
+    nearest_two nearest;
+    int64_t open[PANEL_ROWS], n_open = 0;
+    const uint32_t saved = flush_denormals();
+    encode_panel(pass->scratch->panel, d, &pass->bound, sq_norms, pass->work->codes, &rows);
+    reset_nearest(&nearest);
+    for (int64_t half = 0; half < TILE_VECTORS / CODED_VECTORS; half++) {
+        const uint8_t* codes = coded(pass->work->codes, d, half, 0, 0);
+        for (int64_t j = 0; j < k; j += coded_tile_size(k - j)) {
+#define BOUND(n)                                                                             \
+    bound_tile(codes, &rows, bytes, fours_of(d), half * CODED_VECTORS * LANES, j, n, &ahead, \
+               pass->work->lowers, &nearest)
+            WITH_CODED_TILE(coded_tile_size(k - j), BOUND);
+#undef BOUND
+        }
+    }
+    restore_denormals(saved);
+    for (int64_t r = 0; r < n_rows; r++) {
+        const int32_t b = nearest.index[r];
+        const float error = rows.per_norm[r] * bytes->norms[b] + rows.per_off[r] * bytes->offs[b];
+        const float margin = 2.0001f * (error + bytes->squares[b] + rows.constants[r]) + FLT_MIN;
+        labels[r] = b;
+        if (!(nearest.second[r] - nearest.best[r] > margin)) open[n_open++] = r;
+    }
+    return settle_open(pass, i, open, n_open, &rows, sq_norms, &nearest, n_rows, labels);
+}
+
+/* Skips panels where the last one did not pay, the more the more often. */
+static void note_gain(fastkm_byte_work* work, int is_settled, double share_measured) {
+    const int pays = is_settled && share_measured < MOST_TO_MEASURE;
+    work->n_failed = pays ? work->n_failed / 2 : FASTKM_MIN(2 * work->n_failed + 1, MOST_SKIPPED);
+    work->n_to_skip = work->n_failed;
+}
+
+/* What assign does, most of it in bytes. */
+static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* frame,
+                            const fastkm_centroids* centroids, const fastkm_byte_centroids* bytes,
+                            int64_t i_begin, int64_t i_end, fastkm_scratch* scratch,
+                            fastkm_byte_work* work, int32_t* labels) {
+    const byte_pass pass = {points,
+                            frame,
+                            centroids,
+                            bytes,
+                            bound_for(points->d),
+                            sum_error_for(points->d),
+                            sqrtf((float)points->d) * 0x1p-61f,
+                            scratch,
+                            work};
+    float sq_norms[PANEL_ROWS];
+    work->n_exact = 0;
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
+        int32_t* here = labels + (i - i_begin);
+        lines_ahead ahead = lines_of_next_panel(points, i, centroids->k);
+        nearest_two nearest;
+        int is_settled = 0;
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        if (work->n_to_skip > 0) {
+            work->n_to_skip--;
+        } else {
+            const int64_t n_before = work->n_distances;
+            is_settled = label_by_bytes(&pass, i, n_rows, sq_norms, ahead, here);
+            note_gain(work, is_settled,
+                      (double)(work->n_distances - n_before) * COST_OF_DISTANCE /
+                          ((double)n_rows * (double)centroids->k));
+            ahead = (lines_ahead){NULL, 0};
+        }
+        if (is_settled) continue;
+        fold_panel(scratch->panel, centroids, ahead, &nearest);
+        work->n_exact += settle_panel(points, frame, centroids, &pass.bound, i, NULL, n_rows, 1,
+                                      &nearest, sq_norms, scratch, here);
+    }
+    return work->n_exact;
+}
+
+#endif
