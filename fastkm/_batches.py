@@ -12,21 +12,19 @@ D. Sculley, "Web-scale k-means clustering", WWW 2010: algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
 from ._control import UNWATCHED, Control
+from ._draws import RowDraw
 from ._problem import MODERATE_EXPONENT, FloatArray, LabelArray, Problem, Slices
 
 # scikit-learn's numbers: clusters of low weight are looked for each time so many rows a cluster
 # have been seen, and at most this share of a batch becomes centroids at once.
 _ROWS_PER_CLUSTER_BETWEEN_REASSIGNMENTS = 10
 _LARGEST_REASSIGNED_SHARE = 0.5
-# Rows; beyond it equal shares are searched like any others.
-_MOST_DOUBT = 1e-3
 
 
 @dataclass
@@ -286,31 +284,3 @@ class _Progress:
                 print(f"Converged (lack of improvement in inertia) at {place}")
             return True
         return False
-
-
-class RowDraw:
-    """Draws rows with replacement: what ``RandomState.choice(n, size, p=weights / sum)`` draws."""
-
-    def __init__(self, n: int, weights: FloatArray | None) -> None:
-        self._n, self._weights = n, weights
-        # Up to n roundings of the shares' sums, in rows, and as much again for the products.
-        self._doubt = 1.0 if weights is not None else 4.0 * n * n * 2.0**-53
-
-    def __call__(self, random_state: np.random.RandomState, size: int) -> npt.NDArray[np.int64]:
-        """Return that many rows, each the first whose cumulative share is above a uniform draw."""
-        uniforms = random_state.random_sample(size)
-        if self._doubt < _MOST_DOUBT:
-            # Equal shares all but tell the row.
-            places = uniforms * self._n
-            rows = places.astype(np.int64)
-            if np.abs(places - rows - 0.5).max() < 0.5 - self._doubt:
-                return rows
-        return self._cumulative.searchsorted(uniforms, side="right").astype(np.int64)
-
-    @cached_property
-    def _cumulative(self) -> FloatArray:
-        n, weights = self._n, self._weights
-        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-        cumulative: FloatArray = share.cumsum()
-        cumulative /= cumulative[-1]
-        return cumulative

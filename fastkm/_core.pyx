@@ -8,7 +8,7 @@ With one thread no OpenMP call is made, so a forked child is safe.
 from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY, rint, sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
@@ -1354,6 +1354,7 @@ cdef class Engine:
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
 include "_core_cells.pxi"
+include "_core_seats.pxi"
 include "_core_solo.pxi"
 include "_core_solo_seeding.pxi"
 include "_core_sparse.pxi"

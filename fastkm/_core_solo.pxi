@@ -178,6 +178,7 @@ cdef class SoloRuns:
     cdef tuple runs
     cdef _Memory table
     cdef _Solo** solos
+    cdef fastkm_seats seats
     cdef int n_threads
 
     def __cinit__(self, runs, int n_threads):
@@ -199,8 +200,11 @@ cdef class SoloRuns:
                 for index in range(n_runs):
                     _solo_advance(self.solos[index], n_iter)
             else:
-                for index in prange(n_runs, num_threads=self.n_threads, schedule="dynamic", chunksize=1):
-                    _solo_advance(self.solos[index], n_iter)
+                open_seats(&self.seats, self.n_threads)
+                with parallel(num_threads=self.n_threads):
+                    take_seat(&self.seats, threadid())
+                    for index in prange(n_runs, schedule="dynamic", chunksize=1):
+                        _solo_advance(self.solos[index], n_iter)
 
     def finish(self, bint is_single):
         """Round the centroids to float32 if asked to; label and measure the points under them."""
@@ -210,5 +214,8 @@ cdef class SoloRuns:
                 for index in range(n_runs):
                     _solo_finish(self.solos[index], is_single)
             else:
-                for index in prange(n_runs, num_threads=self.n_threads, schedule="dynamic", chunksize=1):
-                    _solo_finish(self.solos[index], is_single)
+                open_seats(&self.seats, self.n_threads)
+                with parallel(num_threads=self.n_threads):
+                    take_seat(&self.seats, threadid())
+                    for index in prange(n_runs, schedule="dynamic", chunksize=1):
+                        _solo_finish(self.solos[index], is_single)

@@ -192,6 +192,7 @@ cdef class SoloSeedings:
     cdef tuple seedings
     cdef _Memory table
     cdef _SoloSeeding** structs
+    cdef fastkm_seats seats
     cdef int n_threads
 
     def __cinit__(self, seedings, int n_threads):
@@ -213,5 +214,8 @@ cdef class SoloSeedings:
                 for index in range(n_runs):
                     _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))
             else:
-                for index in prange(n_runs, num_threads=self.n_threads, schedule="dynamic", chunksize=1):
-                    _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))
+                open_seats(&self.seats, self.n_threads)
+                with parallel(num_threads=self.n_threads):
+                    take_seat(&self.seats, threadid())
+                    for index in prange(n_runs, schedule="dynamic", chunksize=1):
+                        _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))

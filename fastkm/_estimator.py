@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import sklearn
+from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
+    _fit_context,
     clone,
 )
 from sklearn.utils.validation import check_is_fitted
@@ -34,9 +37,11 @@ _N_INIT_OF_GOOD_SEEDS = 1
 # Of a state: which versions made it.
 _VERSION, _SKLEARN_VERSION = "_fastkm_version", "_sklearn_version"
 
-# From a helper of `fit` to the line that called `fit`: the helper, fit, the wrapper of fit.
-STACKLEVEL_OF_USER = 4
+# From a helper of `fit` to the line that called `fit`: the helper, fit, two wrappers of fit.
+STACKLEVEL_OF_USER = 5
 
+
+_Fit = TypeVar("_Fit", bound=Callable[..., Any])
 
 # Parameters that scikit-learn has found valid: checking them again takes as long as a small fit.
 _VALID_PARAMETERS: set[tuple[Any, ...]] = set()
@@ -50,6 +55,33 @@ def _plain(value: Any) -> Any:
     if kind in (bool, int, float, str, type(None)):
         return kind, value
     return kind if kind is np.ndarray and value.ndim == 2 else _NOT_PLAIN
+
+
+def fit_context(fit_method: _Fit) -> _Fit:
+    """Wrap `fit` or `partial_fit` as scikit-learn does: check parameters, then enter its contexts.
+
+    They tell functions called inside not to check theirs, and end callbacks. Where nothing inside
+    is the user's they change nothing, and entering them takes as long as two rounds of a small fit.
+    """
+    in_contexts = _fit_context(prefer_skip_nested_validation=True)(fit_method)
+    is_partial = fit_method.__name__ == "partial_fit"
+
+    def checked(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (is_partial and estimator.__sklearn_is_fitted__()):
+            estimator._validate_params()
+        return fit_method(estimator, *args, **kwargs)
+
+    @functools.wraps(fit_method)
+    def fit(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        is_plain = type(estimator.init) in (str, np.ndarray) and estimator.callback is None
+        needs_contexts = (
+            not is_plain
+            or hasattr(estimator, "_skl_callbacks")
+            or get_config()["skip_parameter_validation"]
+        )
+        return (in_contexts if needs_contexts else checked)(estimator, *args, **kwargs)
+
+    return cast(_Fit, fit)
 
 
 class CentroidEstimator(

@@ -10,13 +10,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._control import control_of
-from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
+from ._draws import Drawing
+from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator, fit_context
 from ._restarts import run_restarts
 from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
@@ -166,7 +165,7 @@ class KMeans(CentroidEstimator):
         self.n_threads = n_threads
         self.callback = callback
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context
     def fit(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
@@ -206,25 +205,25 @@ class KMeans(CentroidEstimator):
         init = self._check_init(points.shape[1])
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
         self._warn_if_elkan_for_one()
-        random_state = check_random_state(self.random_state)
 
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)
         dtype = np.float32 if points.dtype == np.float32 else np.float64
         tasks = self._tasks((X, y, sample_weight), n_init, self.max_iter, "round")
         control = control_of(problem, dtype, self.callback, tasks, begun)
-        best = run_restarts(
-            problem,
-            make_seed(init, points, problem, self.n_clusters, random_state),
-            self.n_clusters,
-            n_init,
-            max_iter=self.max_iter,
-            tol=self.tol * float(np.mean(problem.variance)),
-            verbose=bool(self.verbose),
-            centroid_dtype=dtype,
-            algorithm=self.algorithm,
-            control=control,
-        )
+        with Drawing(self.random_state, stays_inside=isinstance(init, str)) as random_state:
+            best = run_restarts(
+                problem,
+                make_seed(init, points, problem, self.n_clusters, random_state),
+                self.n_clusters,
+                n_init,
+                max_iter=self.max_iter,
+                tol=self.tol * problem.mean_variance(),
+                verbose=bool(self.verbose),
+                centroid_dtype=dtype,
+                algorithm=self.algorithm,
+                control=control,
+            )
         self._warn_if_fewer_clusters(best.labels)
 
         self.__dict__.update(best.attributes())

@@ -10,13 +10,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import _batches
 from ._control import control_of
-from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator
+from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator, fit_context
 from ._problem import Problem
 from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
@@ -192,7 +191,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.n_threads = n_threads
         self.callback = callback
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context
     def fit(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
@@ -238,7 +237,7 @@ class MiniBatchKMeans(CentroidEstimator):
         check_is_finite(problem.is_finite, points, self)
         rules = self._rules(
             n_steps=self.max_iter * n // self._batch_size,
-            tol=self.tol * float(np.mean(problem.variance)),
+            tol=self.tol * problem.mean_variance(),
         )
         dtype = np.float32 if points.dtype == np.float32 else np.float64
         tasks = self._tasks((X, y, sample_weight), 1, rules.n_steps, "step")
@@ -259,7 +258,7 @@ class MiniBatchKMeans(CentroidEstimator):
         control.end()
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context
     def partial_fit(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array
 
+from ._draws import RowDraw
 from ._potential import Potential
 from ._problem import Problem
 from ._solo_seeding import is_seeded_solo, seed_solo
@@ -196,12 +197,12 @@ def _pick_plusplus_rows_of_runs(
             _pick_one_by_one(problem, n_clusters, random_state, n_local_trials)
             for _ in range(n_runs)
         ]
-    firsts, uniforms = [], []
-    probabilities = _probabilities(problem)
-    for _ in range(n_runs):
-        firsts.append(random_state.choice(problem.n, p=probabilities))
-        uniforms.append(random_state.uniform(size=(n_clusters - 1, n_local_trials)))
-    return seed_solo(problem, firsts, uniforms)
+    draw = RowDraw(problem.n, problem.sample_weight)
+    # Of each run the first row's, then the candidates'.
+    uniforms = random_state.random_sample((n_runs, 1 + (n_clusters - 1) * n_local_trials))
+    firsts = [draw.row(uniform) for uniform in uniforms[:, 0].tolist()]
+    shape = n_clusters - 1, n_local_trials
+    return seed_solo(problem, firsts, [of_run[1:].reshape(shape) for of_run in uniforms])
 
 
 def _pick_one_by_one(

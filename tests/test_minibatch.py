@@ -14,7 +14,7 @@ from beside import compares_batches
 from sklearn.exceptions import NotFittedError
 
 from fastkm import MiniBatchKMeans, _core
-from fastkm._batches import RowDraw, Rules, State, Stepper, label, run
+from fastkm._batches import Rules, State, Stepper, label, run
 from fastkm._problem import Problem
 
 Theirs = sklearn.cluster.MiniBatchKMeans
@@ -436,34 +436,6 @@ def test_step_equals_oracle(rng, n_rows, dtype, order):
         mean = (init[j] * counts[j] + own.sum(axis=0)) / total if len(own) else init[j]
         np.testing.assert_allclose(state.centroids[j], mean, rtol=1e-14)
         assert state.counts[j] == total
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 1000, 60_000])
-@pytest.mark.parametrize("is_weighted", [False, True])
-def test_rows_are_drawn_as_random_state_chooses_them(n, is_weighted, rng):
-    weights = rng.uniform(size=n) * (rng.random(n) < 0.7) + 1e-9 if is_weighted else None
-    share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-    ours, theirs = np.random.RandomState(0), np.random.RandomState(0)
-    draw = RowDraw(n, weights)
-    for size in (1, 10, 5000):
-        assert np.array_equal(draw(ours, size), theirs.choice(n, size, p=share, replace=True))
-    assert ours.uniform() == theirs.uniform()
-
-
-def test_uniform_draws_at_the_edges_of_the_shares():
-    class Edges:
-        """Draws the very numbers at which one row gives way to the next, and their neighbours."""
-
-        def random_sample(self, size):
-            return uniforms
-
-    for n in (3, 7, 49, 1000, 30_001):
-        cumulative = np.full(n, 1 / n).cumsum()
-        cumulative /= cumulative[-1]
-        edges = cumulative[:-1]
-        uniforms = np.concatenate([[0], np.nextafter(edges, 0), edges, np.nextafter(edges, 1)])
-        expected = np.searchsorted(cumulative, uniforms, side="right")
-        assert np.array_equal(RowDraw(n, None)(Edges(), len(uniforms)), expected)
 
 
 def test_core_refuses_what_does_not_fit(rng):

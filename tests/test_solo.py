@@ -1,6 +1,8 @@
 """Runs and seedings of a thread each: the bits of those that Python takes from round to round."""
 
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +184,25 @@ def test_ctrl_c_is_heard_between_solo_rounds(n_threads, rng):
             )
         heard_after = time.perf_counter() - raised_at[0]
     assert heard_after < 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's list of threads")
+def test_threads_may_run_where_they_might_before(cloud):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU leaves no choice")
+
+    cpus = os.sched_getaffinity(0)
+    kmeans = KMeans(8, n_init=4, random_state=0, n_threads=2)
+    kmeans.fit(cloud)  # starts the threads
+    for _ in range(10):
+        # All on one CPU, where they fall asleep.
+        for task in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(task.name), {min(cpus)})
+            os.sched_setaffinity(int(task.name), cpus)
+        time.sleep(0.05)
+        kmeans.fit(cloud)
+        for task in Path("/proc/self/task").iterdir():
+            assert os.sched_getaffinity(int(task.name)) == cpus
 
 
 def test_wrong_calls_are_exceptions(cloud):

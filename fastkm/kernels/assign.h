@@ -154,6 +154,14 @@ static FASTKM_INLINE vf bound_at(const rounding_bound* bound, vf norm, vf radius
     return vf_add(vf_add(product, direct), vf_mul(vf_set1(bound->c), vf_add(vf_set1(1), both)));
 }
 
+/* A bit for each of a vector's points whose two nearest lie no further apart than twice the bound.
+ */
+static FASTKM_INLINE uint32_t undecided_at(const rounding_bound* bound, vf best, vf second, vf norm,
+                                           vf radius) {
+    const vf margin = vf_mul(bound_at(bound, norm, radius), vf_set1(2 * bound->slack));
+    return ~vm_bits(vf_lt(margin, vf_sub(second, best))) & ((1u << LANES) - 1);
+}
+
 /* A bit for each of a vector's points whose two nearest lie closer together than float32 can tell.
  */
 static FASTKM_INLINE uint32_t undecided(const rounding_bound* bound, vf best, vf second, vf sq_norm,
@@ -162,12 +170,13 @@ static FASTKM_INLINE uint32_t undecided(const rounding_bound* bound, vf best, vf
     const vf norm = vf_mul(vf_sqrt(sq_norm), slack);
     const vf sq_dist_f32 = vf_max(vf_add(best, vf_mul(sq_norm, slack)), vf_set1(0));
     vf radius = vf_set1(max_norm);
+    /* Mostly the largest radius will do, and the roots need not be taken. */
+    if (!undecided_at(bound, best, second, norm, radius)) return 0;
     for (int pass = 0; pass < 2; pass++) {
         const vf reach = vf_sqrt(vf_mul(vf_add(sq_dist_f32, bound_at(bound, norm, radius)), slack));
         radius = vf_min(vf_mul(vf_add(norm, reach), slack), radius);
     }
-    const vf margin = vf_mul(bound_at(bound, norm, radius), vf_set1(2 * bound->slack));
-    return ~vm_bits(vf_lt(margin, vf_sub(second, best))) & ((1u << LANES) - 1);
+    return undecided_at(bound, best, second, norm, radius);
 }
 
 static void reset_nearest(nearest_two* nearest) {

@@ -163,7 +163,7 @@ static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* can
                           double* errors) {
     const lines_ahead none = {(const char*)cells->panels.values, 0};
     proposal found;
-    double row_errors[PANEL_ROWS], row_weights[PANEL_ROWS] = {0};
+    double row_weights[PANEL_ROWS] = {0};
     for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
     for (int64_t c = 0; c < n_listed; c++) {
         const int64_t i_begin = listed[c] * (int64_t)FASTKM_CELL_ROWS;
@@ -173,12 +173,12 @@ static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* can
             const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
             const float* sq_norms = cells->panels.sq_norms + i;
             propose_panel(frame, candidates, cells->panels.values + i * cells->d, sq_norms, n_rows,
-                          state->closest + i, none, &found, row_errors);
+                          state->closest + i, none, &found);
             memcpy(state->masks + i, found.possible, (size_t)n_rows * sizeof *found.possible);
             for (int64_t r = 0; weights && r < n_rows; r++)
                 if (found.possible[r]) row_weights[r] = weights[cells->order[i + r]];
-            gain_roughly(frame, &found, sq_norms, row_errors, n_rows, state->closest + i,
-                         weights ? row_weights : NULL, gains, errors);
+            gain_roughly(frame, &found, cells->d, n_rows, weights ? row_weights : NULL, gains,
+                         errors);
         }
     }
 }
@@ -197,8 +197,7 @@ static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
                          const fastkm_centroids* candidates, const fastkm_kept_cells* cells,
                          const int32_t* listed, int64_t n_listed, int64_t accepted,
                          fastkm_scratch* scratch, const fastkm_cell_state* state, double* closest) {
-    const int64_t d = points->d;
-    const double* candidate = candidates->raw + accepted * d;
+    const double* candidate = candidates->raw + accepted * points->d;
     for (int64_t c = 0; c < n_listed; c++) {
         const int64_t i_begin = listed[c] * (int64_t)FASTKM_CELL_ROWS;
         const int64_t i_end = FASTKM_MIN(cells->n, i_begin + FASTKM_CELL_ROWS);
@@ -209,8 +208,7 @@ static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
         for (int64_t i = i_begin; i < i_end; i++) {
             const int64_t row = cells->order[i];
             if (!(state->masks[i] >> accepted & 1)) continue;
-            load_row(points, row, scratch->row);
-            const double dist = sq_dist(scratch->row, candidate, d, frame->exact_scale);
+            const double dist = row_sq_dist(points, frame, row, candidate, scratch);
             if (!(dist < state->closest[i])) continue;
             state->closest[i] = closest[row] = dist;
             state->touched[row / FASTKM_BLOCK_ROWS] = 1;

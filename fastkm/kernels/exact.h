@@ -53,6 +53,17 @@ static int32_t exact_label(const fastkm_points* points, const fastkm_frame* fram
  * and so the same bits, for every vector width. */
 #define PARTIAL_SUMS 16
 
+/* While several vectors are left their halves are added as vectors. */
+static FASTKM_INLINE double sum_of_partials(vd sum[PARTIAL_SUMS / DOUBLE_LANES]) {
+    double partial[DOUBLE_LANES];
+    for (int half = PARTIAL_SUMS / DOUBLE_LANES / 2; half > 0; half /= 2)
+        for (int v = 0; v < half; v++) sum[v] = vd_add(sum[v], sum[v + half]);
+    vd_store(partial, sum[0]);
+    for (int half = DOUBLE_LANES / 2; half > 0; half /= 2)
+        for (int s = 0; s < half; s++) partial[s] += partial[s + half];
+    return partial[0];
+}
+
 /* Of a dense row of float32 or float64; memory sends the bytes from `ahead` on meanwhile. */
 static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
                                            const double* centroid, int64_t d, double scale,
@@ -72,6 +83,7 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
             sum[v] = vd_add(sum[v], vd_mul(difference, difference));
         }
     }
+    if (d_vector == d) return sum_of_partials(sum);
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++)
         vd_store(partial + v * DOUBLE_LANES, sum[v]);
     for (int64_t f = d_vector; f < d; f++) {
@@ -96,6 +108,19 @@ static double sq_dist(const double* row, const double* centroid, int64_t d, doub
     }
     return scale == 1 ? scaled_sq_dist((const char*)row, 0, centroid, d, 1, 0, NULL)
                       : scaled_sq_dist((const char*)row, 0, centroid, d, scale, 1, NULL);
+}
+
+/* Of row i, read where it is if it can be. */
+static FASTKM_INLINE double row_sq_dist(const fastkm_points* points, const fastkm_frame* frame,
+                                        int64_t i, const double* centroid,
+                                        fastkm_scratch* scratch) {
+    const int64_t d = points->d;
+    const char* row = points->base + i * points->row_stride;
+    if (d > LOW_D && frame->exact_scale == 1 && is_dense_float(points))
+        return points->dtype == FASTKM_F32 ? scaled_sq_dist(row, 1, centroid, d, 1, 0, NULL)
+                                           : scaled_sq_dist(row, 0, centroid, d, 1, 0, NULL);
+    load_row(points, i, scratch->row);
+    return sq_dist(scratch->row, centroid, d, frame->exact_scale);
 }
 
 /* Rows that are on their way from memory while one is measured. */

@@ -251,23 +251,43 @@ static FASTKM_INLINE void centre_square(const char* source, int64_t row_stride,
         y[r] = vf_mul(vf_sub(vf_load((const float*)(source + r * row_stride)), shift), scale_vf);
 }
 
+/* The same of float64 rows; rounded to float32 last. */
+static FASTKM_INLINE void centre_square_of_doubles(const char* source, int64_t row_stride,
+                                                   const double* shift, double scale, vf y[LANES]) {
+    const vd scale_vd = vd_set1(scale);
+    for (int r = 0; r < LANES; r++) {
+        vd part[LANES / DOUBLE_LANES];
+        for (int p = 0; p < LANES / DOUBLE_LANES; p++) {
+            const vd x = vd_load((const double*)(source + r * row_stride) + p * DOUBLE_LANES);
+            part[p] = vd_mul(vd_sub(x, vd_load(shift + p * DOUBLE_LANES)), scale_vd);
+        }
+        y[r] = vf_of_doubles(part);
+    }
+}
+
 static void load_panel(const fastkm_points* points, /* IN                  */
                        const fastkm_frame* frame,   /* IN                  */
                        int64_t i, int64_t n_rows,   /* IN                  */
                        float* panel,                /* OUT (d, PANEL_ROWS) */
                        float* sq_norms)             /* OUT (PANEL_ROWS,)   */
 {
-    const int is_dense_f32 = points->dtype == FASTKM_F32 && points->col_stride == 4;
+    const int is_single = points->dtype == FASTKM_F32, is_dense = is_dense_float(points);
+    const int64_t size = is_single ? 4 : 8;
     float rows[LANES][CENTRE_COLUMNS];
     if (load_low_d_panel(points, frame, i, n_rows, panel, sq_norms)) return;
     for (int v = 0; v < TILE_VECTORS; v++) {
         const int64_t n_here = FASTKM_MAX(FASTKM_MIN(n_rows - v * LANES, LANES), 0);
         int64_t f_begin = 0;
         vf sq_norm = vf_set1(0), y[LANES];
-        for (; is_dense_f32 && n_here == LANES && f_begin + LANES <= points->d; f_begin += LANES) {
-            const char* square = points->base + (i + v * LANES) * points->row_stride + f_begin * 4;
-            centre_square(square, points->row_stride, frame->shift_f32 + f_begin,
-                          (float)frame->scale, y);
+        for (; is_dense && n_here == LANES && f_begin + LANES <= points->d; f_begin += LANES) {
+            const char* square =
+                points->base + (i + v * LANES) * points->row_stride + f_begin * size;
+            if (is_single)
+                centre_square(square, points->row_stride, frame->shift_f32 + f_begin,
+                              (float)frame->scale, y);
+            else
+                centre_square_of_doubles(square, points->row_stride, frame->shift + f_begin,
+                                         frame->scale, y);
             sq_norm = store_square(y, LANES, panel + f_begin * PANEL_ROWS + v * LANES, sq_norm);
         }
         for (int64_t r = n_here; r < LANES; r++) memset(rows[r], 0, sizeof rows[r]);

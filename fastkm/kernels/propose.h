@@ -4,10 +4,11 @@
  * in float64 does, and it alone makes the distances that the next draw goes by. */
 
 /* Products of a panel's points and all candidates, and a bit for each that is not above its row's
- * limit. */
+ * limit. A product below its row's own is a gain, to within the error; all in the frame's units. */
 typedef struct {
     float products[FASTKM_MAX_CANDIDATES][PANEL_ROWS];
     int32_t possible[PANEL_ROWS];
+    float own[PANEL_ROWS], limits[PANEL_ROWS], errors[PANEL_ROWS];
 } proposal;
 
 /* Sets bit j of the rows whose product is not above their limit. */
@@ -22,23 +23,23 @@ static FASTKM_INLINE void mark_possible(const vf product[TILE_VECTORS], int64_t 
 }
 
 static FASTKM_INLINE void propose_tile(const float* panel, const fastkm_centroids* candidates,
-                                       int64_t j_begin, const int n_candidates, const float* limits,
-                                       lines_ahead* ahead, proposal* found) {
+                                       int64_t j_begin, const int n_candidates, lines_ahead* ahead,
+                                       proposal* found) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, candidates->tiles + j_begin * candidates->d, candidates->sq_norms + j_begin,
              candidates->d, n_candidates, ahead, product);
     for (int j = 0; j < n_candidates; j++) {
-        mark_possible(product[j], j_begin + j, limits, found->possible);
+        mark_possible(product[j], j_begin + j, found->limits, found->possible);
         for (int v = 0; v < TILE_VECTORS; v++)
             vf_store(found->products[j_begin + j] + v * LANES, product[j][v]);
     }
 }
 
 /* Products above the limit belong to candidates that are surely no nearer than the current
- * distance; errors are what float32 may be wrong by, all in the frame's units. */
+ * distance; errors are what float32 may be wrong by. */
 static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, float max_norm,
-                        int64_t n_rows, const double* closest, const float* sq_norms, float* limits,
-                        double* errors) {
+                        int64_t n_rows, const double* closest, const float* sq_norms,
+                        proposal* found) {
     const double ratio = frame->scale / frame->exact_scale * (frame->scale / frame->exact_scale);
     double current[PANEL_ROWS] = {0};
     memcpy(current, closest, (size_t)n_rows * sizeof *current);
@@ -48,13 +49,15 @@ static void find_limits(const fastkm_frame* frame, const rounding_bound* bound, 
         const float error = (bound->a * max_norm * (both + norm) + bound->b * both * both +
                              bound->c * (1 + both) + bound->a * sq_norms[r]) *
                             (1.01f * bound->slack);
-        errors[r] = error + 0x1p-22 * (scaled + sq_norms[r]);
-        const double limit = scaled - sq_norms[r] + errors[r];
+        const double whole_error = error + 0x1p-21 * (scaled + sq_norms[r]);
+        const double limit = scaled - sq_norms[r] + whole_error;
         /* Not a number, or more than a float holds: nothing is surely farther, not even an infinite
          * product. */
-        limits[r] = limit < (double)FLT_MAX ? (float)limit : INFINITY;
+        found->limits[r] = limit < (double)FLT_MAX ? (float)limit : INFINITY;
+        found->own[r] = (float)(scaled - sq_norms[r]);
+        found->errors[r] = (float)whole_error;
     }
-    for (int64_t r = n_rows; r < PANEL_ROWS; r++) limits[r] = -INFINITY;
+    for (int64_t r = n_rows; r < PANEL_ROWS; r++) found->limits[r] = found->own[r] = -INFINITY;
 }
 
 /* Gains of one row by the direct form; the mask keeps the candidates that are nearer. */
@@ -63,11 +66,9 @@ static uint32_t gain_exactly(const fastkm_points* points, const fastkm_frame* fr
                              double closest, double weight, fastkm_scratch* scratch,
                              double* gains) {
     uint32_t nearer = 0;
-    load_row(points, i, scratch->row);
     for (int64_t j = 0; possible; possible >>= 1, j++) {
         if (!(possible & 1)) continue;
-        const double dist =
-            sq_dist(scratch->row, candidates->raw + j * points->d, points->d, frame->exact_scale);
+        const double dist = row_sq_dist(points, frame, i, candidates->raw + j * points->d, scratch);
         if (!(dist < closest)) continue;
         gains[j] += weight * (closest - dist);
         nearer |= 1u << j;
@@ -87,18 +88,16 @@ typedef struct {
     double *gains, *errors;
 } proposal_pass;
 
-/* Products of a panel, and what they leave possible; row_errors as find_limits gives them. */
+/* Products of a panel, and what they leave possible. */
 static void propose_panel(const fastkm_frame* frame, const fastkm_centroids* candidates,
                           const float* panel, const float* sq_norms, int64_t n_rows,
-                          const double* closest, lines_ahead ahead, proposal* found,
-                          double* row_errors) {
+                          const double* closest, lines_ahead ahead, proposal* found) {
     const rounding_bound bound = bound_for(candidates->d);
-    float limits[PANEL_ROWS];
-    find_limits(frame, &bound, candidates->max_norm, n_rows, closest, sq_norms, limits, row_errors);
+    find_limits(frame, &bound, candidates->max_norm, n_rows, closest, sq_norms, found);
     memset(found->possible, 0, sizeof found->possible);
     const uint32_t saved = flush_denormals();
     for (int64_t j = 0; j < candidates->k; j += FASTKM_TILE_CENTROIDS) {
-#define PROPOSE(n) propose_tile(panel, candidates, j, n, limits, &ahead, found)
+#define PROPOSE(n) propose_tile(panel, candidates, j, n, &ahead, found)
         WITH_CONSTANT_TILE(candidates->k - j, PROPOSE)
 #undef PROPOSE
     }
@@ -106,38 +105,46 @@ static void propose_panel(const fastkm_frame* frame, const fastkm_centroids* can
     for (int64_t r = n_rows; r < PANEL_ROWS; r++) found->possible[r] = 0;
 }
 
-#define GAIN_SUMS 8 /* that no sum waits for the one before it; the smallest panel's rows */
+static FASTKM_INLINE float sum_of_lanes(vf a) {
+    float lanes[LANES];
+    vf_store(lanes, a);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
 
-/* Gains of a panel's rows, to within the errors. */
-static void gain_roughly(const fastkm_frame* frame, const proposal* found, const float* sq_norms,
-                         const double* row_errors, int64_t n_rows, const double* closest,
-                         const double* weights, double* gains, double* errors) {
+/* A panel's sum of products by weights rounds each value at most 12 times; README.md. */
+#define GAIN_ROUNDING 0x1p-20
+#define GAIN_UNDERFLOW 0x1p-136
+
+/* Gains of a panel's rows, to within the errors. What is not possible has none. */
+static void gain_roughly(const fastkm_frame* frame, const proposal* found, int64_t d,
+                         int64_t n_rows, const double* weights, double* gains, double* errors) {
     const double per_unit = frame->exact_scale / frame->scale * (frame->exact_scale / frame->scale);
-    double current[PANEL_ROWS] = {0}, row_weights[PANEL_ROWS];
+    const vf zero = vf_set1(0);
+    float row_weights[PANEL_ROWS];
     uint32_t possible = 0;
     for (int64_t r = 0; r < PANEL_ROWS; r++) possible |= (uint32_t)found->possible[r];
     if (!possible) return;
-    memcpy(current, closest, (size_t)n_rows * sizeof *current);
     for (int64_t r = 0; r < PANEL_ROWS; r++)
-        row_weights[r] = weights && r < n_rows ? weights[r] : 1;
+        row_weights[r] = weights && r < n_rows ? (float)weights[r] : 1;
     for (int64_t j = 0; possible; possible >>= 1, j++) {
-        const int32_t bit = (int32_t)((uint32_t)1 << j);
-        const float* product = found->products[j];
-        double gain[GAIN_SUMS] = {0}, error[GAIN_SUMS] = {0};
+        vf gain = zero, error = zero;
         if (!(possible & 1)) continue;
-        for (int64_t i = 0; i < PANEL_ROWS; i += GAIN_SUMS)
-            for (int64_t s = 0; s < GAIN_SUMS; s++) {
-                const int64_t r = i + s;
-                const double dist = ((double)product[r] + sq_norms[r]) * per_unit;
-                const double less = row_weights[r] * FASTKM_MAX(current[r] - dist, 0);
-                const double doubt = row_weights[r] * (row_errors[r] * per_unit);
-                gain[s] += found->possible[r] & bit ? less : 0;
-                error[s] += found->possible[r] & bit ? doubt : 0;
-            }
-        for (int64_t s = 0; s < GAIN_SUMS; s++) {
-            gains[j] += gain[s];
-            errors[j] += error[s];
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            const vf product = vf_load(found->products[j] + v * LANES);
+            const vf weight = vf_load(row_weights + v * LANES);
+            const vf less = vf_max(vf_sub(vf_load(found->own + v * LANES), product), zero);
+            const vf doubt = vf_mul(weight, vf_load(found->errors + v * LANES));
+            const vm is_above = vf_lt(vf_load(found->limits + v * LANES), product);
+            gain = vf_fma(weight, less, gain);
+            error = vf_add(error, vf_select(is_above, zero, doubt));
         }
+        const double total = sum_of_lanes(gain), total_error = sum_of_lanes(error);
+        gains[j] += total * per_unit;
+        errors[j] += (total * GAIN_ROUNDING + total_error * (1 + GAIN_ROUNDING) +
+                      (double)(d + 8) * GAIN_UNDERFLOW) *
+                     per_unit;
     }
 }
 
@@ -150,11 +157,10 @@ static uint32_t gain_row(const proposal_pass* pass, int64_t i, uint32_t possible
 static void propose_rows(const proposal_pass* pass, const float* panel, const float* sq_norms,
                          int64_t i, int64_t n_rows, lines_ahead ahead) {
     proposal found;
-    double row_errors[PANEL_ROWS];
     propose_panel(pass->frame, pass->candidates, panel, sq_norms, n_rows, pass->closest + i, ahead,
-                  &found, row_errors);
+                  &found);
     memcpy(pass->masks + i, found.possible, (size_t)n_rows * sizeof *found.possible);
-    gain_roughly(pass->frame, &found, sq_norms, row_errors, n_rows, pass->closest + i,
+    gain_roughly(pass->frame, &found, pass->points->d, n_rows,
                  pass->weights ? pass->weights + i : NULL, pass->gains, pass->errors);
 }
 
@@ -219,8 +225,7 @@ static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
         const int64_t i = next;
         next = next_masked(masks, wanted, i + 1, i_end);
         if (next < i_end) prefetch_row(points, next);
-        load_row(points, i, scratch->row);
-        const double dist = sq_dist(scratch->row, candidate, points->d, frame->exact_scale);
+        const double dist = row_sq_dist(points, frame, i, candidate, scratch);
         closest[i] = FASTKM_MIN(closest[i], dist);
     }
     return n_nearer;

@@ -133,6 +133,9 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm256_storeu_pd(p, a);
 }
+static FASTKM_INLINE vf vf_of_doubles(const vd parts[2]) {
+    return _mm256_set_m128(_mm256_cvtpd_ps(parts[1]), _mm256_cvtpd_ps(parts[0]));
+}
 static FASTKM_INLINE vd vd_add(vd a, vd b) {
     return _mm256_add_pd(a, b);
 }

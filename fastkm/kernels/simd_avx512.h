@@ -145,6 +145,10 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm512_storeu_pd(p, a);
 }
+static FASTKM_INLINE vf vf_of_doubles(const vd parts[2]) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(parts[0])),
+                              _mm512_cvtpd_ps(parts[1]), 1);
+}
 static FASTKM_INLINE vd vd_add(vd a, vd b) {
     return _mm512_add_pd(a, b);
 }

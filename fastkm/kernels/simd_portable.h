@@ -133,6 +133,11 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     memcpy(p, &a, sizeof a);
 }
+static FASTKM_INLINE vf vf_of_doubles(const vd parts[2]) {
+    const float lanes[LANES] = {(float)LANE(parts[0], 0), (float)LANE(parts[0], 1),
+                                (float)LANE(parts[1], 0), (float)LANE(parts[1], 1)};
+    return vf_load(lanes);
+}
 static FASTKM_INLINE vd vd_sqrt(vd a) {
     for (int l = 0; l < DOUBLE_LANES; l++) LANE(a, l) = sqrt(LANE(a, l));
     return a;

@@ -89,6 +89,9 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm_storeu_pd(p, a);
 }
+static FASTKM_INLINE vf vf_of_doubles(const vd parts[2]) {
+    return _mm_movelh_ps(_mm_cvtpd_ps(parts[0]), _mm_cvtpd_ps(parts[1]));
+}
 static FASTKM_INLINE vd vd_add(vd a, vd b) {
     return _mm_add_pd(a, b);
 }
