@@ -104,6 +104,13 @@ cdef extern from "kernels.h" nogil:
         float* sketch_errors
         float* errors
 
+    ctypedef struct fastkm_proposal:
+        const fastkm_centroids* candidates
+        const double* closest
+        uint32_t* masks
+        double* gains
+        double* errors
+
     ctypedef struct fastkm_sketched:
         fastkm_codes codes
         const float* tiles
@@ -326,6 +333,8 @@ cdef extern from "kernels.h" nogil:
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                         const fastkm_panels*, int64_t, int64_t, const double*, const double*,
                         fastkm_scratch*, uint32_t*, double*, double*) noexcept nogil
+        void (*propose_beside)(const fastkm_points*, const fastkm_frame*, const fastkm_proposal*, int64_t, int64_t,
+                               int64_t, const double*, fastkm_scratch*) noexcept nogil
         void (*encode)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, float*, const fastkm_codes*) noexcept nogil
         int64_t (*propose_sketched)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -1286,6 +1295,7 @@ cdef class Engine:
 
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
+include "_core_seeders_beside.pxi"
 include "_core_cells.pxi"
 include "_core_solo.pxi"
 include "_core_solo_seeding.pxi"

@@ -121,7 +121,8 @@ class Pruning:
         self._neighbourhoods = Neighbourhoods(problem, engine, max_iter, algorithm)
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
-        self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS)
+        # Of all runs, which share the sketches.
+        self._rounds_left = min(max_iter - 1, EXPECTED_ROUNDS) * problem.shared.n_runs
         self._brute_force = self._rounds_left * COST.brute_force(n, d, k)
         self._choices = [
             p
@@ -140,7 +141,10 @@ class Pruning:
         )
         is_wanted = (algorithm == "elkan" and k > 1) or (self._decides and is_promising)
         self._is_candidate = (
-            is_wanted and problem.can_be_sketched and not self._neighbourhoods.takes_part
+            is_wanted
+            and problem.can_be_sketched
+            and not self._neighbourhoods.takes_part
+            and not problem.shared.is_filter_hopeless
         )
         self._is_on = False
         self._n_dear_rounds = 0
@@ -158,9 +162,29 @@ class Pruning:
             self._sort(labels, n_changed)
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
-        problem, engine = self._problem, self._engine
-        sample = sample_rows(problem)
+        problem, engine, shared = self._problem, self._engine, self._problem.shared
         framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
+        self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
+        if shared.filter is None:
+            self._sketch(framed, labels)
+        else:
+            shared.filter.restart(near_order(framed))
+            if self._is_sorted:
+                shared.filter.sort(labels)
+        if shared.filter is None:
+            shared.is_filter_hopeless = True
+            return
+        engine.set_centroids(centroids)
+        engine.use_filter(shared.filter, labels, shared.filter_measures)
+        engine.filter_work()
+        self._filter = shared.filter
+        self._n_changed = 0
+        self._is_on = True
+
+    def _sketch(self, framed: FloatArray32, labels: LabelArray) -> None:
+        """Choose directions and sketch all rows, for all runs, if that looks worth it."""
+        problem, engine, shared = self._problem, self._engine, self._problem.shared
+        sample = sample_rows(problem)
         choices = self._choices or [min(N_DIRECTIONS[0], problem.d)]
         basis = leading_directions(problem, sample, choices[-1], framed)
         n_directions, measures = basis.shape[1], False
@@ -183,17 +207,11 @@ class Pruning:
             problem.isa,
             near_order(_product(problem, framed, basis[:, :n_directions])),
         )
-        self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
         if self._is_sorted:
             filter_.place(labels)
         for start, stop in problem.slices(n_directions):
             engine.sketch(filter_, start, stop)
-        engine.set_centroids(centroids)
-        engine.use_filter(filter_, labels, measures)
-        engine.filter_work()
-        self._filter = filter_
-        self._n_changed = 0
-        self._is_on = True
+        shared.filter, shared.filter_measures = filter_, measures
 
     def _choose(self, trial: "_Trial") -> tuple[int, float]:
         """Return the cheapest number of directions, and its cost as a share of brute force's."""
@@ -234,6 +252,8 @@ class Pruning:
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
+            self._problem.shared.filter = None
+            self._problem.shared.is_filter_hopeless = True
             self._is_on = False
 
 

@@ -10,6 +10,7 @@ from test_neighbours import near_rows
 from fastkm import KMeans, _core, _gaps, _lloyd, _neighbours
 from fastkm._problem import Problem
 from fastkm._seed_pruning import make_cells
+from fastkm._shared import Shared
 
 
 class Follower:
@@ -187,7 +188,7 @@ def test_gaps_may_begin_with_any_labels():
 
 def with_cells(X, weights=None, n_threads=1):
     problem = Problem(X, weights, n_threads=n_threads)
-    problem.cells = make_cells(problem)
+    problem.shared.cells = make_cells(problem)
     return problem
 
 
@@ -253,12 +254,12 @@ def test_gaps_pause_where_they_leave_out_too_little(monkeypatch):
 def test_fits_keep_the_cells_of_seeding_for_gaps(algorithm, is_kept, monkeypatch):
     kept = []
 
-    class Watched(Problem):
+    class Watched(Shared):
         def end_seeding(self, **options):
             super().end_seeding(**options)
             kept.append(self.cells is not None)
 
-    monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
+    monkeypatch.setattr("fastkm._problem.Shared", Watched)
     X, _ = near_rows(70000, 5, 40)
     fit = KMeans(40, random_state=0, algorithm=algorithm, max_iter=20).fit(X)
     assert kept == [is_kept]

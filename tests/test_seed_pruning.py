@@ -8,6 +8,7 @@ from test_core_distances import sums_of_sixteen
 from fastkm import KMeans, _core, _seed_pruning
 from fastkm._potential import Potential
 from fastkm._problem import Problem
+from fastkm._shared import Shared
 from fastkm.seeding import pick_plusplus_rows
 
 KINDS = ["sketches", "cells"]
@@ -223,7 +224,7 @@ def test_most_cells_are_not_looked_into():
         potential.propose(step)
         potential.accept(0)
     n_cells = -(-len(X) // _core.CELL_ROWS)
-    assert problem.cells is not None
+    assert problem.shared.cells is not None
     assert potential._cell_seeder.n_live < 0.3 * n_cells
 
 
@@ -239,8 +240,10 @@ def test_most_rows_are_not_read_again():
         rows = potential.draw(generator.uniform(size=5) * potential.total)
         potential.propose(rows)
         potential.accept(0)
-    assert problem.sketches is not None
-    n_measured = potential._seeder(5).propose_sketched(problem.sketches, rows, problem.rows(rows))
+    assert problem.shared.codes is not None
+    n_measured = potential._seeder(5).propose_sketched(
+        problem.shared.codes, rows, problem.rows(rows)
+    )
     assert n_measured < 2000
 
 
@@ -398,12 +401,12 @@ def test_nothing_is_kept_after_the_last_seeding(kind, force, monkeypatch):
     seen = force(kind)
     kept = []
 
-    class Watched(Problem):
+    class Watched(Shared):
         def end_seeding(self, **options):
             super().end_seeding(**options)
-            kept.append((self.sketches, self.cells))
+            kept.append((self.codes, self.cells))
 
-    monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
+    monkeypatch.setattr("fastkm._problem.Shared", Watched)
     KMeans(10, n_init=3, random_state=0, algorithm="lloyd").fit(mixture(2000, 12))
     assert seen[kind] == 1
     assert kept == [(None, None)]

@@ -48,6 +48,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .sq_dist = sq_dist,
     .distances = distances,
     .propose = propose,
+    .propose_beside = propose_beside,
     .encode = encode,
     .propose_sketched = propose_sketched,
     .settle = settle,

@@ -1,0 +1,44 @@
+"""What the runs of one fit share beside the description of X."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import _core
+
+
+@dataclass
+class Shared:
+    """What the first run that needs it makes of X, and the later runs of the fit use again.
+
+    Its owner is the `Problem`. None of it changes a bit of any run's result.
+
+    Attributes
+    ----------
+    n_runs : int
+        How many runs there will be: what is made for all of them may cost so much more.
+    panels : _core.Panels, or None
+        The points in the kernel's order, if they are few.
+    codes, cells
+        Of k-means++, see `_seed_pruning`; runs may go on with the cells, see `_gaps`.
+    filter : _core.Filter, or None
+        Sketches of all rows, see `_filter`. One run uses it at a time.
+    filter_measures : bool
+        Whether each run's filter begins with a measured distance of each row.
+    is_filter_hopeless : bool
+        Whether a run found that sketches do not pay: the next ones do not try them.
+    """
+
+    n_runs: int = 1
+    panels: _core.Panels | None = None
+    codes: _core.Sketches | None = None
+    cells: _core.Cells | None = None
+    filter: _core.Filter | None = None
+    filter_measures: bool = False
+    is_filter_hopeless: bool = False
+
+    def end_seeding(self, *, keeps_cells: bool = False) -> None:
+        """Give back what only further seedings would use; cells may serve the runs, too."""
+        self.panels = self.codes = None
+        if not keeps_cells:
+            self.cells = None
