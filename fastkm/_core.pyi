@@ -73,6 +73,7 @@ def orthonormalise(vectors: _Float64, isa: str) -> int: ...
 def multiply(a: Any, b: Basis, out: _Float32, n_threads: int, isa: str) -> None: ...
 
 class Filter:
+    basis: Basis
     p: int
     def __init__(
         self,

@@ -88,7 +88,7 @@ cdef class Filter:
     labels: nothing else depends on it.
     """
     cdef fastkm_filter filter
-    cdef Basis basis
+    cdef readonly Basis basis
     cdef _Memory order_memory, point_memory, gap_memory, centroid_memory, float64_memory, thread_memory
     cdef int64_t n, d, k, n_panels, n_tiles
     cdef int64_t panel_rows

@@ -168,7 +168,7 @@ class Pruning:
         if shared.filter is None:
             self._sketch(framed, labels)
         else:
-            shared.filter.restart(near_order(framed))
+            shared.filter.restart(near_order(_product(problem, framed, shared.filter.basis)))
             if self._is_sorted:
                 shared.filter.sort(labels)
         if shared.filter is None:
@@ -312,10 +312,11 @@ class _Trial:
         return float(np.count_nonzero(sq_dists + differences**2 <= sq_upper, axis=1).mean())
 
 
-def _product(problem: Problem, a: FloatArray32, b: FloatArray32) -> FloatArray32:
+def _product(problem: Problem, a: FloatArray32, b: FloatArray32 | _core.Basis) -> FloatArray32:
     """Return a @ b in the problem's own threads."""
-    out = np.empty((len(a), b.shape[1]), dtype=np.float32)
-    _core.multiply(a, _core.Basis(b), out, problem.n_threads, problem.isa)
+    basis = b if isinstance(b, _core.Basis) else _core.Basis(b)
+    out = np.empty((len(a), basis.p), dtype=np.float32)
+    _core.multiply(a, basis, out, problem.n_threads, problem.isa)
     return out
 
 

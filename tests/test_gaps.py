@@ -161,6 +161,34 @@ def test_centroids_that_rest_cost_nothing():
     assert follower.move_to(moved)[1][0] < work[0] / 4
 
 
+def test_gaps_are_no_wider_for_what_products_round():
+    # One row in many copies, a thousand times as far from the origin as from two centroids, whose
+    # distances differ by a millionth of that: by less than their products round. What rounding adds
+    # to a gap is more than the farther one's next step, which makes it the nearer.
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        row, *sides = generator.normal(size=(3, 3))
+        row /= np.linalg.norm(row)
+        X = np.repeat([row, -row], 64, axis=0)  # two cells
+        near, beside = (side / np.linalg.norm(side) * 1e-3 for side in sides)
+        far = -row + 0.1 * generator.normal(size=(10, 3))
+        # Two tiles, with one of the near centroids each.
+        centroids = np.vstack([row + near, far[:5], row + beside * (1 + 1e-6), far[5:]])
+        problem, engine = make_engine(X, centroids)
+        cells = make_cells(problem)
+        gaps = _core.CellGaps(cells, np.arange(12, dtype=np.int32), 1, problem.isa)
+        labels = np.full(len(X), -1, np.int32)
+        engine.use_gaps(gaps, labels)
+        moved = centroids.copy()
+        moved[6] = row + beside * (1 - 1e-6)
+        for place in (centroids, moved):
+            place = np.ascontiguousarray(place)
+            engine.set_centroids(place)
+            labels_old = labels.copy()
+            engine.assign(labels, 0, len(X), labels_old)
+            assert np.array_equal(labels, reference.assign(X, place))
+
+
 def test_moves_between_two_passes_add_up():
     X, centroids = near_rows(3000, 2, 30)
     follower = Follower(X, centroids)
