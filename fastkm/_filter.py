@@ -252,9 +252,7 @@ class Pruning:
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
-            self._problem.shared.filter = None
-            self._problem.shared.is_filter_hopeless = True
-            self._is_on = False
+            self._is_on = False  # of this run; the sketches are there for the next
 
 
 class _Trial:

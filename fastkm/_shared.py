@@ -26,7 +26,7 @@ class Shared:
     filter_measures : bool
         Whether each run's filter begins with a measured distance of each row.
     is_filter_hopeless : bool
-        Whether a run found that sketches do not pay: the next ones do not try them.
+        Whether the first run that looked found that sketches would not pay: no other looks again.
     """
 
     n_runs: int = 1

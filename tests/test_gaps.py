@@ -161,7 +161,8 @@ def test_centroids_that_rest_cost_nothing():
     assert follower.move_to(moved)[1][0] < work[0] / 4
 
 
-def test_gaps_are_no_wider_for_what_products_round():
+@pytest.mark.parametrize("isa", ISAS)
+def test_gaps_are_no_wider_for_what_products_round(isa):
     # One row in many copies, a thousand times as far from the origin as from two centroids, whose
     # distances differ by a millionth of that: by less than their products round. What rounding adds
     # to a gap is more than the farther one's next step, which makes it the nearer.
@@ -174,7 +175,7 @@ def test_gaps_are_no_wider_for_what_products_round():
         far = -row + 0.1 * generator.normal(size=(10, 3))
         # Two tiles, with one of the near centroids each.
         centroids = np.vstack([row + near, far[:5], row + beside * (1 + 1e-6), far[5:]])
-        problem, engine = make_engine(X, centroids)
+        problem, engine = make_engine(X, centroids, isa)
         cells = make_cells(problem)
         gaps = _core.CellGaps(cells, np.arange(12, dtype=np.int32), 1, problem.isa)
         labels = np.full(len(X), -1, np.int32)
