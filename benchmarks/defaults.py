@@ -3,7 +3,8 @@
 ``KMeans(k, random_state=0).fit(X)`` on float64 rows beside scikit-learn's, in paired turns, each
 package in a process of its own; on the digits beside scikit-learn-intelex and faiss too, where they
 are installed. Both k-means++ draw the same rows, so a time counts only if fastkm's inertia is not
-above scikit-learn's. Last, what the dtype costs: 20 rounds from the same rows of MNIST.
+above scikit-learn's. Then what ten runs of one fit cost beside ten fits of one run, and last what
+the dtype costs: 20 rounds from the same rows of MNIST.
 """
 
 from __future__ import annotations
@@ -64,9 +65,28 @@ CASES = {
     "mnist-64": Case(MNIST, 64, 10),
     "mnist-256": Case(MNIST, 256, 10, turns=1),
 }
+
+
+@dataclass(frozen=True)
+class Restarts:
+    """What ten runs of one fit may cost, in fits of one run: the mean of those from its starts."""
+
+    source: Source
+    k: int
+    dtype: str
+    turns: int
+    at_most: float = 6.0
+
+
+N_RESTARTS = 10
+RESTARTS = {
+    "digits-restarts": Restarts(DIGITS, 10, "float64", turns=25),
+    "e10-restarts": Restarts(MNIST, 10, "float32", turns=5),
+}
 # Of float32's time.
 DTYPES_AT_MOST = {"float64": 1.3, "uint8": 1.0}
 DTYPE_TURNS = 7
+NAMES = (*CASES, *RESTARTS, "dtypes")
 # A share that is 1 by nature comes out on either side of it.
 NOISE = 1.05
 
@@ -80,7 +100,7 @@ class Worker:
     """A package and the rows that it fits; what `Process` asks."""
 
     def __init__(self, package: str, case: str, dtype: str, mnist: str, n_threads: int) -> None:
-        self.case = CASES[case]
+        self.case = CASES.get(case) or RESTARTS[case]
         self.X = points(self.case.source, dtype, Path(mnist) if mnist else None)
         self.n_threads = n_threads
         self.make = _maker(package, n_threads)
@@ -95,6 +115,24 @@ class Worker:
             "seconds": seconds,
             "inertia": float(kmeans.inertia_),
             "rounds": int(kmeans.n_iter_),
+        }
+
+    def restart(self) -> dict:
+        """Fit with several runs, and then once from each of their starts."""
+        states = [np.random.RandomState(0) for _ in range(2)]
+        seconds, inertias = [[], []], [[], []]
+        for which, n_init in enumerate((N_RESTARTS, 1)):
+            for _ in range(N_RESTARTS // n_init):
+                kmeans = self.make(self.case.k, n_init=n_init, random_state=states[which])
+                begun = time.perf_counter()
+                kmeans.fit(self.X)
+                seconds[which].append(time.perf_counter() - begun)
+                inertias[which].append(float(kmeans.inertia_))
+        return {
+            "together": seconds[0][0],
+            "single": statistics.mean(seconds[1]),
+            "inertia": inertias[0][0],
+            "least": min(inertias[1]),
         }
 
     def run(self) -> dict:
@@ -196,6 +234,27 @@ def compare(name: str, mnist: str, n_threads: int) -> dict:
     }
 
 
+def compare_restarts(name: str, mnist: str, n_threads: int) -> dict:
+    """Return the medians of a fit of several runs, of one run from the same starts, and the ratio.
+
+    The draws of one RandomState go on from fit to fit, so ten single fits have the starts of ten
+    runs.
+    """
+    case = RESTARTS[name]
+    answers = []
+    with workers({"fastkm": ["fastkm", name, case.dtype, mnist]}, n_threads) as started:
+        for _ in range(case.turns):
+            settle()
+            answers.append(started["fastkm"].ask("restart"))
+            if answers[-1]["inertia"] > answers[-1]["least"] * (1 + 1e-12):
+                raise RuntimeError(f"{name}: the best of the runs was not kept.")
+    return {
+        "together": statistics.median(answer["together"] for answer in answers),
+        "single": statistics.median(answer["single"] for answer in answers),
+        "ratio": statistics.median(answer["together"] / answer["single"] for answer in answers),
+    }
+
+
 def compare_dtypes(mnist: str, n_threads: int) -> dict[str, float]:
     """Return the time of 20 rounds on MNIST, k = 64, of each dtype beside float32's."""
     packages = {d: ["fastkm", "mnist-64", d, mnist] for d in ("float32", *DTYPES_AT_MOST)}
@@ -227,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and fail if a figure is missed under --check."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.defaults", description=__doc__)
     parser.add_argument("--mnist", help="folder of the IDX files")
-    parser.add_argument("--only", nargs="*", choices=(*CASES, "dtypes"), help="these and no other")
+    parser.add_argument("--only", nargs="*", choices=NAMES, help="these and no other")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="where the record goes")
     parser.add_argument("--check", action="store_true", help="fail if a figure is missed")
@@ -235,8 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
     mnist = str(find_mnist(options.mnist) or "")
     wanted = [
         name
-        for name in options.only or (*CASES, "dtypes")
-        if mnist or not name.startswith(("mnist", "dtypes"))
+        for name in options.only or NAMES
+        if mnist or not name.startswith(("mnist", "e10", "dtypes"))
     ]
     if not mnist:
         print("no MNIST (--mnist or FASTKM_MNIST): without it")
@@ -248,6 +307,14 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{dtype} takes {share:.2f} of float32's time")
                 if share > max(DTYPES_AT_MOST[dtype], NOISE):
                     missed.append(f"{dtype}: {share:.2f} of float32's time")
+        elif name in RESTARTS:
+            row = rows[name] = compare_restarts(name, mnist, options.threads)
+            print(
+                f"{name:15} {N_RESTARTS} runs {row['together']:.4g} s, one {row['single']:.4g} s: "
+                f"{row['ratio']:.2f} single runs"
+            )
+            if row["ratio"] > RESTARTS[name].at_most:
+                missed.append(f"{name}: {row['ratio']:.2f} single runs of {RESTARTS[name].at_most}")
         else:
             rows[name] = compare(name, mnist, options.threads)
             _tell(name, CASES[name], rows[name])

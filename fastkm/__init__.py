@@ -14,7 +14,8 @@ restarts    _restarts, _solo, _solo_seeding          algorithm, control, points,
 algorithm   _lloyd, _batches, _potential, _gaps      control, pruning, points, compiled
 control     _control, _bound, _tasks, callbacks      points, compiled
 pruning     _filter, _neighbours, _seed_pruning      points, compiled
-points      _problem, _sparse_problem, _draws        compiled
+points      _problem, _sparse_problem, _draws,        compiled
+            _shared
 guards      _validation, _threads, exceptions        compiled
 compiled    _core                                    nothing
 ==========  =======================================  ===============================================

@@ -120,6 +120,13 @@ cdef extern from "kernels.h" nogil:
         float* sketch_errors
         float* errors
 
+    ctypedef struct fastkm_proposal:
+        const fastkm_centroids* candidates
+        const double* closest
+        uint32_t* masks
+        double* gains
+        double* errors
+
     ctypedef struct fastkm_sketched:
         fastkm_codes codes
         const float* tiles
@@ -328,7 +335,9 @@ cdef extern from "kernels.h" nogil:
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, const fastkm_sketches*) noexcept nogil
         void (*sketch_rows)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
-                            const int32_t*, fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
+                            fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
+        void (*measure_rows)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t, const int32_t*,
+                             fastkm_scratch*, const fastkm_filter*) noexcept nogil
         void (*follow)(const fastkm_frame*, const fastkm_basis*, const double*, const double*, int64_t, int64_t,
                        int64_t, int64_t, const fastkm_centroid_sketches*) noexcept nogil
         void (*assign_filtered)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -347,6 +356,8 @@ cdef extern from "kernels.h" nogil:
         void (*propose)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                         const fastkm_panels*, int64_t, int64_t, const double*, const double*,
                         fastkm_scratch*, uint32_t*, double*, double*) noexcept nogil
+        void (*propose_beside)(const fastkm_points*, const fastkm_frame*, const fastkm_proposal*, int64_t, int64_t,
+                               int64_t, const double*, fastkm_scratch*) noexcept nogil
         void (*encode)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, float*, const fastkm_codes*) noexcept nogil
         int64_t (*propose_sketched)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
@@ -1082,7 +1093,10 @@ cdef class Engine:
         return 0
 
     def sketch(self, int64_t start, int64_t stop):
-        """Sketch rows [start, stop) for the filter, and measure their distances to their labels' centroids."""
+        """Sketch rows [start, stop) for the filter, and measure their distances to their labels' centroids.
+
+        Sketches of an earlier run stay.
+        """
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used
         if self.filter is None or self.filter.labels is None:
@@ -1098,9 +1112,12 @@ cdef class Engine:
                                      min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
 
     cdef void sketch_rows(self, int64_t start, int64_t stop, int t) noexcept nogil:
-        self.crew.kernels.sketch_rows(&self.points.points, &self.frame.frame, &self.filter.basis.basis, start, stop,
-                                      &self.filter.labels[0], &self.crew.scratches[t], self.filter.panel_of(t),
-                                      &self.filter.filter)
+        if not self.filter.is_sketched:
+            self.crew.kernels.sketch_rows(&self.points.points, &self.frame.frame, &self.filter.basis.basis, start,
+                                          stop, &self.crew.scratches[t], self.filter.panel_of(t),
+                                          &self.filter.filter)
+        self.crew.kernels.measure_rows(&self.points.points, &self.frame.frame, start, stop, &self.filter.labels[0],
+                                       &self.crew.scratches[t], &self.filter.filter)
 
     def filter_work(self):
         """Return the products in sketches, the rows read, the distances measured and the rows labelled by force.
@@ -1353,6 +1370,7 @@ cdef class Engine:
 
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
+include "_core_seeders_beside.pxi"
 include "_core_cells.pxi"
 include "_core_seats.pxi"
 include "_core_solo.pxi"

@@ -88,7 +88,7 @@ cdef class Filter:
     labels: nothing else depends on it.
     """
     cdef fastkm_filter filter
-    cdef Basis basis
+    cdef readonly Basis basis
     cdef _Memory order_memory, point_memory, gap_memory, centroid_memory, float64_memory, thread_memory
     cdef int64_t n, d, k, n_panels, n_tiles
     cdef int64_t panel_rows
@@ -96,6 +96,7 @@ cdef class Filter:
     cdef int n_threads
     cdef readonly int64_t p
     cdef const int32_t[::1] labels
+    cdef bint is_sketched
 
     def __cinit__(self, Points points not None, const float[:, :] basis not None, int64_t k, int n_threads,
                   str isa not None, const int32_t[::1] centroid_order=None):
@@ -133,9 +134,7 @@ cdef class Filter:
         self.filter.centroids.drifts = self.filter.centroids.moves + k
         self.filter.centroids.framed = self.filter.centroids.drifts + k
         self.float64_memory = _Memory()
-        self.float64_memory.allocate(
-            _size(k, 2 * p + 1, sizeof(double)) + _size(self.n_tiles + self.n_panels, 1, sizeof(double)), zero=True
-        )
+        self.float64_memory.allocate(self.float64_bytes(), zero=True)
         self.filter.centroids.inside = <double*>self.float64_memory.start
         self.filter.drifts = self.filter.centroids.inside + k * 2 * p
         self.filter.tile_moves = self.filter.drifts + k
@@ -150,26 +149,52 @@ cdef class Filter:
             self.filter.head = self.filter.centroids.head = p // 3
         self.filter.stretch = <float>(1 + 1.1 * self.basis.basis.skew + 1e-6)
 
+    def restart(self, const int32_t[::1] centroid_order=None):
+        """Forget the centroids and all that is known of rows beside their sketches, for another run.
+
+        All rows must be sketched.
+
+        Centroids come in another order, rows in that of their sketches.
+        """
+        cdef int32_t* rows = <int32_t*>self.filter.order
+        cdef int64_t i
+        self.is_sketched = True
+        self.take_centroid_order(centroid_order)
+        for i in range(self.n):
+            rows[self.filter.slots[i]] = <int32_t>i
+        memset(self.float64_memory.start, 0, self.float64_bytes())
+
+    cdef size_t float64_bytes(self) except? 0:
+        """Of the centroids' coordinates and of all moves."""
+        return _size(self.k, 2 * self.basis.p + 1, sizeof(double)) \
+            + _size(self.n_tiles + self.n_panels, 1, sizeof(double))
+
     cdef int keep_order(self, const int32_t[::1] centroid_order) except -1:
-        """Copy the centroids' order, by default as they come, and where each is in it. Rows as they come."""
-        cdef int32_t* order
-        cdef int32_t* place
+        """Make room for orders. Rows as they come."""
         cdef int32_t* rows
         cdef int32_t* slots
-        cdef int64_t i, j
+        cdef int64_t i
         self.order_memory = _Memory()
         self.order_memory.allocate(_size(2 * (self.n + self.k), 1, sizeof(int32_t)))
-        self.filter.centroids.order = order = <int32_t*>self.order_memory.start
-        self.filter.centroids.place = place = order + self.k
-        self.filter.order = rows = place + self.k
+        self.filter.centroids.order = <int32_t*>self.order_memory.start
+        self.filter.centroids.place = self.filter.centroids.order + self.k
+        self.filter.order = rows = <int32_t*>self.filter.centroids.place + self.k
         self.filter.slots = slots = rows + self.n
+        self.take_centroid_order(centroid_order)
+        for i in range(self.n):
+            rows[i] = slots[i] = <int32_t>i
+        return 0
+
+    cdef int take_centroid_order(self, const int32_t[::1] centroid_order) except -1:
+        """Copy the centroids' order, by default as they come, and where each is in it."""
+        cdef int32_t* order = <int32_t*>self.filter.centroids.order
+        cdef int32_t* place = <int32_t*>self.filter.centroids.place
+        cdef int64_t j
         if centroid_order is not None and centroid_order.shape[0] != self.k:
             raise ValueError(f"centroid_order must have shape {(self.k,)}.")
         for j in range(self.k):
             order[j] = <int32_t>j if centroid_order is None else centroid_order[j]
         _invert_order("centroid_order", order, self.k, place)
-        for i in range(self.n):
-            rows[i] = slots[i] = <int32_t>i
         return 0
 
     cdef float* panel_of(self, int t) noexcept nogil:
@@ -200,17 +225,27 @@ cdef class Filter:
         return 0
 
     cdef int begin(self, const int32_t[::1] labels) except -1:
-        """Take the points' labels; nothing is known of their distances until they are sketched."""
-        cdef int64_t i, o
+        """Take the points' labels. Nothing is known of their distances, but what sketches of an earlier run say."""
+        cdef fastkm_row_bounds* bounds
+        cdef int64_t i, slot, p = self.basis.p
+        cdef int32_t j, o
+        cdef float rest
         if labels.shape[0] != self.n:
             raise ValueError(f"labels must have shape {(self.n,)}.")
         self.check_labels(&labels[0], 0, self.n, 1)
         self.labels = labels
         self.forget_gaps()
         for i in range(self.n):
-            self.filter.bounds[i].own_rest = <float>INFINITY
+            slot = self.filter.slots[i]
+            bounds = self.filter.bounds + slot
+            bounds.own_rest = <float>INFINITY
+            if self.is_sketched:
+                j = self.filter.centroids.place[labels[i]]
+                rest = self.filter.sketches[slot * (p + 2) + p] + self.filter.centroids.rests[j]
+                rest += bounds.error + self.filter.centroids.errors[j]
+                bounds.own_rest = rest * <float>(1 + 1e-6)
             for o in range(FASTKM_RIVALS):
-                self.filter.bounds[i].rivals[o] = -1
+                bounds.rivals[o] = -1
         return 0
 
     def place(self, const int32_t[::1] labels not None):

@@ -362,12 +362,17 @@ cdef class Seeder:
             self.sum_block(b)
 
     cdef void sum_block(self, int64_t b) noexcept nogil:
-        cdef int64_t i = b * FASTKM_BLOCK_ROWS, end = min(i + FASTKM_BLOCK_ROWS, self.points.n)
-        cdef double total = 0
-        if self.weights is None:
-            for i in range(i, end):
-                total += self.closest[i]
-        else:
-            for i in range(i, end):
-                total += self.weights[i] * self.closest[i]
-        self.block_sums[b] = total
+        self.block_sums[b] = _block_sum(&self.closest[0], self.weights_or_null(), b, self.points.n)
+
+
+cdef double _block_sum(const double* closest, const double* weights, int64_t b, int64_t n) noexcept nogil:
+    """The weighted sum of a block of rows, in order."""
+    cdef int64_t i = b * FASTKM_BLOCK_ROWS, end = min(i + FASTKM_BLOCK_ROWS, n)
+    cdef double total = 0
+    if weights == NULL:
+        for i in range(i, end):
+            total += closest[i]
+    else:
+        for i in range(i, end):
+            total += weights[i] * closest[i]
+    return total

@@ -126,12 +126,13 @@ class Pruning:
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
         self._in_bytes = problem.can_be_sketched and engine.in_bytes
-        in_bytes, in_floats = (
-            COST.brute_force(n, d, k, is_so) for is_so in (self._in_bytes, False)
-        )
+        in_floats = COST.brute_force(n, d, k)
+        in_bytes = COST.brute_force(n, d, k, self._in_bytes)
         # Such a round costs less than the filter's first one, and leaves it better directions.
         self._rounds_before = 2 if in_bytes < CHEAP_IN_BYTES * in_floats else 1
-        self._rounds_left = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
+        # Of all runs, which share the sketches.
+        n_rounds = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
+        self._rounds_left = n_rounds * problem.shared.n_runs
         self._brute_force = self._rounds_left * in_bytes
         self._choices = [
             p
@@ -150,7 +151,10 @@ class Pruning:
         )
         is_wanted = (algorithm == "elkan" and k > 1) or (self._decides and is_promising)
         self._is_candidate = (
-            is_wanted and problem.can_be_sketched and not self._neighbourhoods.takes_part
+            is_wanted
+            and problem.can_be_sketched
+            and not self._neighbourhoods.takes_part
+            and not problem.shared.is_filter_hopeless
         )
         self._is_on = False
         self._n_dear_rounds = 0
@@ -170,21 +174,46 @@ class Pruning:
             self._sort(labels, n_changed)
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
+        problem, engine, shared = self._problem, self._engine, self._problem.shared
+        framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
+        self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
+        is_first = shared.filter is None
+        if is_first:
+            shared.filter = self._make_filter(framed)
+        if shared.filter is None:
+            shared.is_filter_hopeless = True
+            return
+        if not is_first:
+            shared.filter.restart(near_order(_product(problem, framed, shared.filter.basis)))
+        if self._is_sorted:
+            (shared.filter.place if is_first else shared.filter.sort)(labels)
+        engine.set_centroids(centroids)
+        engine.use_filter(shared.filter, labels)
+        # With few clusters sketches that are there say enough of the distances.
+        if is_first or self._is_sorted:
+            for start, stop in problem.slices(shared.filter.p):
+                engine.sketch(start, stop)
+        engine.filter_work()
+        self._filter = shared.filter
+        self._n_changed = 0
+        self._is_on = True
+
+    def _make_filter(self, framed: FloatArray32) -> _core.Filter | None:
+        """Choose directions to sketch all rows in, for all runs, if that looks worth it."""
         problem, engine = self._problem, self._engine
         sample = sample_rows(problem)
-        framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
         choices = self._choices or [min(N_DIRECTIONS[0], problem.d)]
         basis = leading_directions(problem, sample, choices[-1], framed)
         n_directions = basis.shape[1]
         if n_directions == 0:
-            return
+            return None
         if self._decides:
             every = -(-len(sample) // TRIAL_ROWS)
             trial = _Trial(problem, sample[::every], framed, basis)
             n_directions, share = self._choose(trial)
             if not share < PROMISING:
-                return
-        filter_ = _core.Filter(
+                return None
+        return _core.Filter(
             problem.points,
             basis[:, :n_directions],
             engine.k,
@@ -192,17 +221,6 @@ class Pruning:
             problem.isa,
             near_order(_product(problem, framed, basis[:, :n_directions])),
         )
-        self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
-        if self._is_sorted:
-            filter_.place(labels)
-        engine.set_centroids(centroids)
-        engine.use_filter(filter_, labels)
-        for start, stop in problem.slices(n_directions):
-            engine.sketch(start, stop)
-        engine.filter_work()
-        self._filter = filter_
-        self._n_changed = 0
-        self._is_on = True
 
     def _choose(self, trial: "_Trial") -> tuple[int, float]:
         """Return the cheapest number of directions, and its cost as a share of brute force's."""
@@ -244,7 +262,7 @@ class Pruning:
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)
-            self._is_on = False
+            self._is_on = False  # of this run; the sketches are there for the next
 
 
 class _Trial:
@@ -288,10 +306,11 @@ class _Trial:
         return float(is_read.mean()), float((n_others + is_read).mean())
 
 
-def _product(problem: Problem, a: FloatArray32, b: FloatArray32) -> FloatArray32:
+def _product(problem: Problem, a: FloatArray32, b: FloatArray32 | _core.Basis) -> FloatArray32:
     """Return a @ b in the problem's own threads."""
-    out = np.empty((len(a), b.shape[1]), dtype=np.float32)
-    _core.multiply(a, _core.Basis(b), out, problem.n_threads, problem.isa)
+    basis = b if isinstance(b, _core.Basis) else _core.Basis(b)
+    out = np.empty((len(a), basis.p), dtype=np.float32)
+    _core.multiply(a, basis, out, problem.n_threads, problem.isa)
     return out
 
 

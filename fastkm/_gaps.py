@@ -27,7 +27,7 @@ def uses_gaps(problem: Problem, k: int, max_iter: int, algorithm: str) -> bool:
     Where rows are few beside centroids, cells made for the labels exclude more; see `_neighbours`.
     """
     return (
-        problem.cells is not None
+        problem.shared.cells is not None
         and algorithm == "auto"
         and max_iter > LEAST_ROUNDS_LEFT
         and not is_promising(problem, k, max_iter)
@@ -68,9 +68,9 @@ class Gaps:
         self._next_start = 1
         self._is_in_use = False
         self._gaps: _core.CellGaps | None = None
-        if problem.cells is not None and uses_gaps(problem, engine.k, max_iter, algorithm):
+        if problem.shared.cells is not None and uses_gaps(problem, engine.k, max_iter, algorithm):
             order = near_order(centroids)
-            self._gaps = _core.CellGaps(problem.cells, order, problem.n_threads, problem.isa)
+            self._gaps = _core.CellGaps(problem.shared.cells, order, problem.n_threads, problem.isa)
 
     @property
     def take_part(self) -> bool:

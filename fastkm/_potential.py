@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._problem import FloatArray, Problem
-from ._seed_pruning import FIRST_CELL_SEED, Sketching, make_cells, uses_cells
+from ._seed_pruning import FIRST_CELL_SEED, Sketching, make_cells, uses_cells, uses_sketches
 
 
 class Potential:
@@ -50,11 +50,11 @@ class Potential:
         return self._seeders[n_candidates]
 
     def _cells_of(self, seeder: _core.Seeder) -> _core.CellSeeder:
-        problem = self._problem
-        if problem.cells is None:
-            problem.cells = make_cells(problem)
+        shared = self._problem.shared
+        if shared.cells is None:
+            shared.cells = make_cells(self._problem)
         if self._cell_seeder is None or self._cell_seeder.seeder is not seeder:
-            self._cell_seeder = _core.CellSeeder(problem.cells, seeder)
+            self._cell_seeder = _core.CellSeeder(shared.cells, seeder)
         return self._cell_seeder
 
     def _propose(self, rows: npt.NDArray[np.intp], *, exactly: bool) -> FloatArray:
@@ -101,6 +101,9 @@ class Potential:
 
     def _accept(self, candidate: int) -> float:
         self._proposer.accept(candidate)
+        return self._accepted()
+
+    def _accepted(self) -> float:
         self._n_accepted += 1
         if self._proposer is not self._cell_seeder:
             self._cell_seeder = None  # has missed this seed
@@ -110,9 +113,13 @@ class Potential:
 
     def start(self, row: int) -> float:
         """Take the first seed and return the potential."""
+        self._begin(row)
+        return self._accept(0)
+
+    def _begin(self, row: int) -> Any:
         self._proposer = self._seeder(1)
         self._proposer.begin(self._problem.rows([row]))
-        return self._accept(0)
+        return self._proposer
 
     def propose(self, rows: npt.NDArray[np.integer]) -> FloatArray:
         """Return the potential (len(rows),) that each row would leave as the next seed.
@@ -149,3 +156,71 @@ class Potential:
         in_block = np.minimum(np.count_nonzero(is_below, axis=1), block_rows - 1)
         picked: npt.NDArray[np.intp] = np.minimum(rows[:, 0] + in_block, last)
         return picked
+
+
+def go_beside(problem: Problem, n_seeds: int, n_candidates: int) -> bool:
+    """Tell whether several runs are seeded best in common passes: where each would read all of X.
+
+    Where sketches or cells leave most rows out, the rows that are left differ from run to run.
+    """
+    return (
+        problem.can_be_sketched
+        and n_candidates <= _core.MAX_CANDIDATES
+        and not uses_sketches(problem, n_seeds)
+        and not uses_cells(problem, n_seeds)
+    )
+
+
+class Potentials:
+    """The potentials of several runs, which take their seeds in turn.
+
+    Parameters
+    ----------
+    problem : Problem
+    n_seeds, n_candidates : int
+        Seeds of each run, and candidates for each but the first.
+    n_runs : int
+        More than one only if they `go_beside`: then a pass over X serves them all.
+    """
+
+    def __init__(self, problem: Problem, n_seeds: int, n_candidates: int, n_runs: int) -> None:
+        self._problem = problem
+        self.of_runs = [Potential(problem, n_seeds) for _ in range(n_runs)]
+        self._beside: _core.SeedersBeside | None = None
+        if n_runs > 1:
+            seeders = [potential._seeder(n_candidates) for potential in self.of_runs]
+            self._beside = _core.SeedersBeside(seeders)
+
+    def start(self, rows: list[int]) -> None:
+        """Take each run's first seed."""
+        if self._beside is None:
+            for potential, row in zip(self.of_runs, rows, strict=True):
+                potential.start(row)
+            return
+        begun = [one._begin(row) for one, row in zip(self.of_runs, rows, strict=True)]
+        _core.SeedersBeside(begun).accept([0] * len(begun))
+        for potential in self.of_runs:
+            potential._accepted()
+
+    def propose(self, rows: list[npt.NDArray[np.intp]]) -> list[FloatArray]:
+        """Return what `Potential.propose` returns, for the candidates of each run."""
+        if self._beside is None:
+            return [one.propose(group) for one, group in zip(self.of_runs, rows, strict=True)]
+        candidates = [self._problem.rows(group) for group in rows]
+        self._beside.propose(candidates)
+        left = []
+        for potential, values in zip(self.of_runs, candidates, strict=True):
+            potential._proposer = potential._seeder(len(values))
+            gains = potential._gains_that_decide(values, one_by_one=False)
+            left.append(potential.total - gains)
+        return left
+
+    def accept(self, indices: list[int]) -> None:
+        """Take that candidate of each run's last proposal as a seed."""
+        if self._beside is None:
+            for potential, index in zip(self.of_runs, indices, strict=True):
+                potential.accept(index)
+            return
+        self._beside.accept(indices)
+        for potential in self.of_runs:
+            potential._accepted()

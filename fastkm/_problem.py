@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._shared import Shared
 
 FloatArray = npt.NDArray[np.float64]
 LabelArray = npt.NDArray[np.int32]
@@ -95,6 +96,8 @@ class Problem:
         `sample_weight`, or where that is very large or small a power of two times it.
     is_finite : bool
         False if any value is NaN or infinite; nothing else may then be asked.
+    shared : Shared
+        What else the runs of a fit share; made as they need it.
 
     Notes
     -----
@@ -125,10 +128,7 @@ class Problem:
         self.n, self.d = self.points.n, self.points.d
         self.sample_weight = sample_weight
         self._slices: dict[int, Slices] = {}
-        self._panels: _core.Panels | None = None
-        # Of _seed_pruning, for all runs.
-        self.sketches: _core.Sketches | None = None
-        self.cells: _core.Cells | None = None
+        self.shared = Shared()
         # Equal weights change nothing but the inertia, so they need not be carried along.
         self.uniform_weight: float | None = 1.0
         if sample_weight is not None:
@@ -256,23 +256,17 @@ class Problem:
         return self.n * self.d <= _MOST_SMALL_VALUES and self.uniform_weight is not None
 
     def panels(self) -> _core.Panels:
-        """Return the points in the kernel's order, which are kept from now on."""
-        if self._panels is None:
-            self._panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
-        return self._panels
+        """Return the points in the kernel's order, which are kept until seeding ends."""
+        shared = self.shared
+        if shared.panels is None:
+            shared.panels = _core.Panels(self.points, self.frame, self.n_threads, self.isa)
+        return shared.panels
 
     def seeder(self, n_seeds: int, *arrays: Any) -> Any:
         """Make the seeder over the arrays of `Potential`, for so many seeds."""
-        if keeps_panels(self.points, n_seeds):
-            self.panels()
+        panels = self.panels() if keeps_panels(self.points, n_seeds) else self.shared.panels
         seeder: Any = _core.Seeder
-        return seeder(self.points, self.frame, self._panels, *arrays, self.n_threads, self.isa)
-
-    def end_seeding(self, *, keeps_cells: bool = False) -> None:
-        """Give back what is kept from one seeding to the next; cells serve the run, too."""
-        self._panels = self.sketches = None
-        if not keeps_cells:
-            self.cells = None
+        return seeder(self.points, self.frame, panels, *arrays, self.n_threads, self.isa)
 
     def settle_farthest(
         self, engine: Any, labels: LabelArray, sq_dists: FloatArray, n_rows: int

@@ -36,8 +36,8 @@ def run_restarts(
         The points and their weights.
     seed : callable
         Takes a number of runs and returns the centroids, of shape (k, d), that each starts from.
-        Runs are seeded in order, so that the random draws come in scikit-learn's; those that go
-        side by side are seeded together, and no others ahead of their time.
+        Runs are seeded in order, so that the random draws come in scikit-learn's; some of them
+        together, but none ahead of its time where control is watching or verbose.
     n_clusters : int
         k.
     n_init : int
@@ -70,12 +70,18 @@ def run_restarts(
             problem, seed, n_init, max_iter=max_iter, tol=tol, centroid_dtype=centroid_dtype
         )
     best: Run | None = None
+    problem.shared.n_runs = n_init
+    # Whoever watches may end the fit before the next seeding, or wants to see what takes how long.
+    n_together = 1 if verbose or control.is_watching else n_beside(problem, n_init)
+    inits: list[npt.NDArray[np.float64]] = []
     for i in range(n_init):
         control.begin_run()
-        (init,) = seed(1)
-        if i == n_init - 1:
-            keeps_cells = uses_gaps(problem, n_clusters, max_iter, algorithm)
-            problem.end_seeding(keeps_cells=keeps_cells)
+        if not inits:
+            inits = seed(min(n_together, n_init - i))
+            if i + n_together >= n_init:
+                keeps_cells = uses_gaps(problem, n_clusters, max_iter, algorithm)
+                problem.shared.end_seeding(keeps_cells=keeps_cells)
+        init = inits.pop(0)
         if verbose:
             print("Initialization complete")
         candidate = run(
@@ -106,7 +112,7 @@ def _best_of_solos(
     for begin in range(0, n_init, n_together):
         inits = seed(min(n_together, n_init - begin))
         if begin + n_together >= n_init:
-            problem.end_seeding()
+            problem.shared.end_seeding()
         for candidate in run_solo(problem, inits, **options):
             best = _better(best, candidate)
     assert best is not None, "n_init is at least 1"

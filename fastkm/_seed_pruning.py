@@ -3,7 +3,7 @@
 Many features: sketches bound the distances of rows one by one, and where those leave them open,
 codes of a byte a value tell the candidates' gains but for a little. Few features: rows are sorted
 into cells of neighbours, and the box around a cell bounds those of all its rows. Either way the
-seeds are the same; both are kept by the problem for further runs.
+seeds are the same; both are shared by the runs of a fit.
 """
 
 import numpy as np
@@ -74,11 +74,12 @@ class Sketching:
         """Return the sketches to propose with after so many seeds, or None to do without."""
         if n_accepted < self._next_try:
             return None
-        if self._problem.sketches is None:
-            self._problem.sketches = make_sketches(self._problem)
-            if self._problem.sketches is None:
+        shared = self._problem.shared
+        if shared.codes is None:
+            shared.codes = make_sketches(self._problem)
+            if shared.codes is None:
                 self._next_try = np.inf
-        return self._problem.sketches
+        return shared.codes
 
     def is_worth_it(self, n_accepted: int, n_measured: int, n_candidates: int) -> bool:
         """Tell whether so many pairs measured cost less than all; if not, wait for twice the seeds.

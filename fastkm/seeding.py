@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array
 
 from ._draws import RowDraw
-from ._potential import Potential
+from ._potential import Potential, Potentials, go_beside
 from ._problem import Problem
 from ._solo_seeding import is_seeded_solo, seed_solo
 from ._sparse_problem import make_problem
@@ -192,36 +192,54 @@ def _pick_plusplus_rows_of_runs(
 ) -> list[npt.NDArray[np.int64]]:
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
-    if not is_seeded_solo(problem, n_local_trials):
-        return [
-            _pick_one_by_one(problem, n_clusters, random_state, n_local_trials)
-            for _ in range(n_runs)
+    if is_seeded_solo(problem, n_local_trials):
+        draw = RowDraw(problem.n, problem.sample_weight)
+        # Of each run the first row's, then the candidates'.
+        of_runs = random_state.random_sample((n_runs, 1 + (n_clusters - 1) * n_local_trials))
+        firsts = [draw.row(uniform) for uniform in of_runs[:, 0].tolist()]
+        shape = n_clusters - 1, n_local_trials
+        return seed_solo(problem, firsts, [of_run[1:].reshape(shape) for of_run in of_runs])
+    firsts, uniforms = [], []
+    probabilities = _probabilities(problem)
+    for _ in range(n_runs):
+        firsts.append(int(random_state.choice(problem.n, p=probabilities)))
+        uniforms.append(random_state.uniform(size=(n_clusters - 1, n_local_trials)))
+    n_beside = n_runs if go_beside(problem, n_clusters, n_local_trials) else 1
+    return [
+        rows
+        for i in range(0, n_runs, n_beside)
+        for rows in _pick_beside(problem, firsts[i : i + n_beside], uniforms[i : i + n_beside])
+    ]
+
+
+def _pick_beside(
+    problem: Problem, firsts: list[int], uniforms: list[npt.NDArray[np.float64]]
+) -> list[npt.NDArray[np.int64]]:
+    n_further, n_local_trials = uniforms[0].shape
+    potentials = Potentials(problem, n_further + 1, n_local_trials, len(firsts))
+    picked = [[first] for first in firsts]
+    potentials.start(firsts)
+    for j in range(n_further):
+        candidates = [
+            _draw(problem, potential, draws[j])
+            for potential, draws in zip(potentials.of_runs, uniforms, strict=True)
         ]
-    draw = RowDraw(problem.n, problem.sample_weight)
-    # Of each run the first row's, then the candidates'.
-    uniforms = random_state.random_sample((n_runs, 1 + (n_clusters - 1) * n_local_trials))
-    firsts = [draw.row(uniform) for uniform in uniforms[:, 0].tolist()]
-    shape = n_clusters - 1, n_local_trials
-    return seed_solo(problem, firsts, [of_run[1:].reshape(shape) for of_run in uniforms])
+        best = [int(np.argmin(left)) for left in potentials.propose(candidates)]
+        potentials.accept(best)
+        for rows, group, index in zip(picked, candidates, best, strict=True):
+            rows.append(int(group[index]))
+    return [np.array(rows, dtype=np.int64) for rows in picked]
 
 
-def _pick_one_by_one(
-    problem: Problem, n_clusters: int, random_state: np.random.RandomState, n_local_trials: int
-) -> npt.NDArray[np.int64]:
-    potential = Potential(problem, n_clusters)
-    rows = np.empty(n_clusters, dtype=np.int64)
-    rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
-    potential.start(int(rows[0]))
-    for j in range(1, n_clusters):
-        candidates = potential.draw(random_state.uniform(size=n_local_trials) * potential.total)
-        if potential.total == 0:
-            # Every row that weighs anything is a seed already. Any of them will do, but row 0,
-            # where a threshold of 0 points, may weigh nothing and lie elsewhere.
-            candidates[:] = _first_weighty_row(problem)
-        best = int(np.argmin(potential.propose(candidates)))
-        potential.accept(best)
-        rows[j] = candidates[best]
-    return rows
+def _draw(
+    problem: Problem, potential: Potential, uniforms: npt.NDArray[np.float64]
+) -> npt.NDArray[np.intp]:
+    candidates = potential.draw(uniforms * potential.total)
+    if potential.total == 0:
+        # Every row that weighs anything is a seed already. Any of them will do, but row 0, where a
+        # threshold of 0 points, may weigh nothing and lie elsewhere.
+        candidates[:] = _first_weighty_row(problem)
+    return candidates
 
 
 def pick_random_rows(

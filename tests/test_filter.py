@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import reference
 
 from fastkm import KMeans, _core, _filter, _lloyd
 from fastkm._problem import Problem
@@ -194,6 +195,37 @@ def test_lists_too_long_to_keep_are_not_refined_however_many_centroids_there_are
     for isa in _core.supported_isas():
         assert run(X, 2000, isa=isa, max_iter=5) == expected
     assert seen["starts"] == len(_core.supported_isas())
+
+
+@pytest.mark.parametrize("isa", _core.supported_isas())
+def test_what_the_first_directions_leave_of_a_norm_counts_in_full(isa):
+    # Rows and centroids of a group share ten units of length outside of the first third of the
+    # directions; there and elsewhere they differ by one. Of a norm that is a fifth too small, the
+    # product with such a row's lacks 20 units of squared distance, and the centroid next to a row
+    # looks farther than the own one, which has gone by one.
+    n_groups, n_members, d, p = 12, 5, 40, 24
+    generator = np.random.default_rng(6)
+    groups = np.zeros((n_groups, d))
+    groups[:, 8:p] = generator.normal(size=(n_groups, p - 8))
+    groups *= 10 / np.linalg.norm(groups, axis=1, keepdims=True)
+    apart = np.zeros((n_members, n_groups, d))
+    apart[..., :p] = generator.normal(size=(n_members, n_groups, p)) / p**0.5
+    centroids = groups + apart  # members of one group in tiles of their own
+    labels = np.repeat(np.arange(n_members * n_groups, dtype=np.int32), 64)  # a panel of each
+    X = centroids.reshape(-1, d)[labels] + 0.02 * generator.normal(size=(len(labels), d))
+    problem = Problem(X.astype(np.float32), n_threads=1, isa=isa)
+    engine = problem.engine(n_members * n_groups)
+    basis = np.eye(d, p, dtype=np.float32)
+    filter_ = _core.Filter(problem.points, basis, engine.k, 1, problem.isa)
+    engine.set_centroids(centroids.reshape(-1, d).copy())
+    engine.sketch(filter_, 0, problem.n)
+    engine.use_filter(filter_, labels)
+    moved = np.roll(centroids, 1, axis=0).reshape(-1, d)
+    engine.set_centroids(moved)
+    found = np.empty_like(labels)
+    engine.assign(found, 0, problem.n, labels)
+    assert np.array_equal(found, reference.assign(problem.X, moved))
+    assert (found != labels).all()
 
 
 def started(X, k, algorithm="auto", n_threads=1):

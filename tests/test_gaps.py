@@ -10,6 +10,7 @@ from test_neighbours import near_rows
 from fastkm import KMeans, _core, _gaps, _lloyd, _neighbours
 from fastkm._problem import Problem
 from fastkm._seed_pruning import make_cells
+from fastkm._shared import Shared
 
 
 class Follower:
@@ -160,6 +161,35 @@ def test_centroids_that_rest_cost_nothing():
     assert follower.move_to(moved)[1][0] < work[0] / 4
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_gaps_are_no_wider_for_what_products_round(isa):
+    # One row in many copies, a thousand times as far from the origin as from two centroids, whose
+    # distances differ by a millionth of that: by less than their products round. What rounding adds
+    # to a gap is more than the farther one's next step, which makes it the nearer.
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        row, *sides = generator.normal(size=(3, 3))
+        row /= np.linalg.norm(row)
+        X = np.repeat([row, -row], 64, axis=0)  # two cells
+        near, beside = (side / np.linalg.norm(side) * 1e-3 for side in sides)
+        far = -row + 0.1 * generator.normal(size=(10, 3))
+        # Two tiles, with one of the near centroids each.
+        centroids = np.vstack([row + near, far[:5], row + beside * (1 + 1e-6), far[5:]])
+        problem, engine = make_engine(X, centroids, isa)
+        cells = make_cells(problem)
+        gaps = _core.CellGaps(cells, np.arange(12, dtype=np.int32), 1, problem.isa)
+        labels = np.full(len(X), -1, np.int32)
+        engine.use_gaps(gaps, labels)
+        moved = centroids.copy()
+        moved[6] = row + beside * (1 - 1e-6)
+        for place in (centroids, moved):
+            place = np.ascontiguousarray(place)
+            engine.set_centroids(place)
+            labels_old = labels.copy()
+            engine.assign(labels, 0, len(X), labels_old)
+            assert np.array_equal(labels, reference.assign(X, place))
+
+
 def test_moves_between_two_passes_add_up():
     X, centroids = near_rows(3000, 2, 30)
     follower = Follower(X, centroids)
@@ -187,7 +217,7 @@ def test_gaps_may_begin_with_any_labels():
 
 def with_cells(X, weights=None, n_threads=1):
     problem = Problem(X, weights, n_threads=n_threads)
-    problem.cells = make_cells(problem)
+    problem.shared.cells = make_cells(problem)
     return problem
 
 
@@ -253,12 +283,12 @@ def test_gaps_pause_where_they_leave_out_too_little(monkeypatch):
 def test_fits_keep_the_cells_of_seeding_for_gaps(algorithm, is_kept, monkeypatch):
     kept = []
 
-    class Watched(Problem):
+    class Watched(Shared):
         def end_seeding(self, **options):
             super().end_seeding(**options)
             kept.append(self.cells is not None)
 
-    monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
+    monkeypatch.setattr("fastkm._problem.Shared", Watched)
     X, _ = near_rows(70000, 5, 40)
     fit = KMeans(40, random_state=0, algorithm=algorithm, max_iter=20).fit(X)
     assert kept == [is_kept]

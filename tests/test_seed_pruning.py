@@ -8,6 +8,7 @@ from test_core_distances import sums_of_sixteen
 from fastkm import KMeans, _core, _seed_pruning
 from fastkm._potential import Potential
 from fastkm._problem import Problem
+from fastkm._shared import Shared
 from fastkm.seeding import pick_plusplus_rows
 
 KINDS = ["sketches", "cells"]
@@ -223,7 +224,7 @@ def test_most_cells_are_not_looked_into():
         potential.propose(step)
         potential.accept(0)
     n_cells = -(-len(X) // _core.CELL_ROWS)
-    assert problem.cells is not None
+    assert problem.shared.cells is not None
     assert potential._cell_seeder.n_live < 0.3 * n_cells
 
 
@@ -239,8 +240,10 @@ def test_most_rows_are_not_read_again():
         rows = potential.draw(generator.uniform(size=5) * potential.total)
         potential.propose(rows)
         potential.accept(0)
-    assert problem.sketches is not None
-    n_measured = potential._seeder(5).propose_sketched(problem.sketches, rows, problem.rows(rows))
+    assert problem.shared.codes is not None
+    n_measured = potential._seeder(5).propose_sketched(
+        problem.shared.codes, rows, problem.rows(rows)
+    )
     assert n_measured < 2000
 
 
@@ -350,6 +353,47 @@ def test_rounding_counts_where_codes_are_exact(isa, force, monkeypatch):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_what_rounding_moves_a_sketch_by_counts_where_its_code_is_exact(isa):
+    # All rows are multiples of the one direction, so nothing of them is outside. But float32 adds
+    # 512 equal squares of 127 m to 100 units of 2^-24 too much, those of 126 m to too little: the
+    # first row has a rest, which is no smaller than the two are apart, and the candidate has none.
+    d, m = 2**14, 15
+    X = np.full((64, d), 128.0 * m, dtype=np.float32)
+    X[0], X[1] = 127 * m, 126 * m
+    X[2, 0] += 1  # the first seed, which is farther from row 0 than row 1 is
+    X[32:] *= -1
+    zeros = np.zeros(d)
+    points, frame = _core.Points(X), _core.Frame(zeros, zeros.astype("f4"), 1.0, 1.0)
+    basis = np.full((d, 1), 2.0**-7, dtype=np.float32)
+    # Of coordinates, 127 m 2^7 and 126 m 2^7, and of the rest that row 0 has: 1 is enough of it.
+    norms = np.array([127.0 * m, 126.0 * m]) * 2**7
+    sums = [_float32_sum(np.float32((q * m) ** 2) * 32, d // 32) for q in (127, 126)]
+    rest = np.sqrt(max(sums[0] - norms[0] ** 2, 0))
+    assert rest**2 > 90 * 2.0**-24 * norms[0] ** 2
+    assert sums[1] <= norms[1] ** 2
+    steps = np.array([m * 2.0**7, rest], dtype=np.float32)
+    sketches = _core.Sketches(points, frame, basis, steps, float(m), 1, isa)
+    sketches.fill(0, len(X))
+    closest, masks = np.full(64, np.inf), np.zeros(64, np.uint32)
+    arrays = closest, np.empty(1), masks, np.empty((1, 1))
+    seeder = _core.Seeder(points, frame, None, None, 1, *arrays, 1, isa)
+    seeder.begin(X[2:3].astype(float))
+    seeder.accept(0)
+    candidates = X[1:2].astype(float)
+    seeder.propose_sketched(sketches, np.array([1]), candidates)
+    nearer = sums_of_sixteen(X.astype(float), candidates, np.zeros(64, int)) < closest
+    assert nearer[0]
+    assert (masks[nearer] == 1).all()
+
+
+def _float32_sum(value, times):
+    total = np.float32(0)
+    for _ in range(times):
+        total = np.float32(total + value)
+    return float(total)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_settling_some_candidates_gives_the_bits_of_settling_all(isa, n_threads):
     problem = Problem(mixture(3000, 10), n_threads=n_threads, isa=isa)
@@ -398,12 +442,12 @@ def test_nothing_is_kept_after_the_last_seeding(kind, force, monkeypatch):
     seen = force(kind)
     kept = []
 
-    class Watched(Problem):
+    class Watched(Shared):
         def end_seeding(self, **options):
             super().end_seeding(**options)
-            kept.append((self.sketches, self.cells))
+            kept.append((self.codes, self.cells))
 
-    monkeypatch.setattr("fastkm.kmeans.make_problem", Watched)
+    monkeypatch.setattr("fastkm._problem.Shared", Watched)
     KMeans(10, n_init=3, random_state=0, algorithm="lloyd").fit(mixture(2000, 12))
     assert seen[kind] == 1
     assert kept == [(None, None)]

@@ -108,7 +108,12 @@ def test_solo_seedings_pick_the_rows_of_the_others(name, seed, isa):
     problem = Problem(X, n_threads=1, isa=isa)
     for n_trials in (1, 2, 5, 32):
         others = np.random.RandomState(seed)
-        expected = [seeding._pick_one_by_one(problem, k, others, n_trials) for _ in range(3)]
+        expected = []
+        for _ in range(3):
+            first = others.choice(len(X), p=np.full(len(X), 1 / len(X)))
+            draws = [others.uniform(size=n_trials) for _ in range(k - 1)]  # seed by seed
+            draws = np.reshape(draws, (k - 1, n_trials))
+            expected += seeding._pick_beside(problem, [first], [draws])
         ours = np.random.RandomState(seed)
         firsts, uniforms = [], []
         for _ in range(3):

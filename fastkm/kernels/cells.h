@@ -161,7 +161,7 @@ static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* can
                           const fastkm_kept_cells* cells, const int32_t* listed, int64_t n_listed,
                           const double* weights, const fastkm_cell_state* state, double* gains,
                           double* errors) {
-    const lines_ahead none = {(const char*)cells->panels.values, 0};
+    lines_ahead none = {(const char*)cells->panels.values, 0};
     proposal found;
     double row_weights[PANEL_ROWS] = {0};
     for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
@@ -173,7 +173,7 @@ static void propose_cells(const fastkm_frame* frame, const fastkm_centroids* can
             const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
             const float* sq_norms = cells->panels.sq_norms + i;
             propose_panel(frame, candidates, cells->panels.values + i * cells->d, sq_norms, n_rows,
-                          state->closest + i, none, &found);
+                          state->closest + i, &none, &found);
             memcpy(state->masks + i, found.possible, (size_t)n_rows * sizeof *found.possible);
             for (int64_t r = 0; weights && r < n_rows; r++)
                 if (found.possible[r]) row_weights[r] = weights[cells->order[i + r]];

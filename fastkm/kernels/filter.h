@@ -607,26 +607,26 @@ static double sq_dist_to(const float* y, const double* z, int64_t n) {
     return total;
 }
 
-/* Keeps how far each row of a panel is from its own centroid outside of the basis, at most: it is
- * measured while the row is at hand. */
-static void measure_own_rows(const fastkm_points* points, const fastkm_frame* frame,
-                             const int32_t* labels, int64_t i_begin, int64_t n_rows,
-                             const float* sq_norms, float* y, const fastkm_filter* filter) {
+/* Keeps how far rows are from their own centroids outside of the basis, at most. */
+static void measure_rows(const fastkm_points* points, const fastkm_frame* frame, int64_t i_begin,
+                         int64_t i_end, const int32_t* labels, fastkm_scratch* scratch,
+                         const fastkm_filter* filter) {
     const fastkm_centroid_sketches* centroids = &filter->centroids;
     const int64_t d = points->d, p = filter->p;
     const float sum_error = sum_error_for(d), sketch_sum_error = 0x1p-22f;
     const float flushed = sqrtf((float)d) * 0x1p-61f;
-    for (int64_t i = i_begin; i < i_begin + n_rows; i++) {
+    for (int64_t i = i_begin; i < i_end; i++) {
         const int32_t j = centroids->place[labels[i]], slot = filter->slots[i];
         const float* sketch = filter->sketches + slot * (p + 2);
         fastkm_row_bounds* bounds = filter->bounds + slot;
         /* Of the sketch, which is as long as the row but for its error. */
-        const float norm = sqrtf(sq_norms[i - i_begin]) * 1.0001f + bounds->error;
+        const float norm = sqrtf(bounds->sq_norm) * 1.0001f + bounds->error;
         const float input_error =
             0x1.2p-23f * (norm + filter->max_norm * 1.0001f + filter->max_error) + flushed;
         measured_row measured = not_measured(j);
-        centre_row(points, frame, i, y);
-        measure_row(y, centroids->framed + j * d, d, input_error, sum_error, j, &measured);
+        centre_row(points, frame, i, scratch->panel);
+        measure_row(scratch->panel, centroids->framed + j * d, d, input_error, sum_error, j,
+                    &measured);
         const double sq_inside = sq_dist_to(sketch, centroids->inside + j * 2 * p, p);
         const double error = (double)bounds->error + centroids->errors[j];
         const double inside = (sqrt(sq_inside) * (1 - sketch_sum_error) - error) / filter->stretch;
@@ -634,12 +634,10 @@ static void measure_own_rows(const fastkm_points* points, const fastkm_frame* fr
     }
 }
 
-/* Sketches row by row, so that panels can be put together from any rows, and bounds of the rows'
- * distances to their own centroids. */
+/* Sketches row by row, so that panels can be put together from any rows. */
 static void sketch_rows(const fastkm_points* points, const fastkm_frame* frame,
                         const fastkm_basis* basis, int64_t i_begin, int64_t i_end,
-                        const int32_t* labels, fastkm_scratch* scratch, float* panel,
-                        const fastkm_filter* filter) {
+                        fastkm_scratch* scratch, float* panel, const fastkm_filter* filter) {
     const int64_t p = basis->p, width = p + 2;
     float sq_norms[PANEL_ROWS], errors[PANEL_ROWS];
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
@@ -658,7 +656,6 @@ static void sketch_rows(const fastkm_points* points, const fastkm_frame* frame,
                 store_coordinates(panel + q * PANEL_ROWS + r_begin, FASTKM_MIN(width - q, LANES),
                                   filter->slots + i + r_begin, FASTKM_MIN(n_rows - r_begin, LANES),
                                   filter->sketches + q, width);
-        measure_own_rows(points, frame, labels, i, n_rows, sq_norms, scratch->panel, filter);
     }
 }
 

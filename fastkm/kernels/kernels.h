@@ -181,6 +181,14 @@ typedef struct {
     double* inside;  /* (k, 2, p) coordinates now and before */
 } fastkm_centroid_sketches;
 
+/* What one run's k-means++ proposes, and finds, among runs that go side by side. */
+typedef struct {
+    const fastkm_centroids* candidates;
+    const double* closest;  /* (n,) */
+    uint32_t* masks;        /* (n,) */
+    double *gains, *errors; /* (n_blocks, k) */
+} fastkm_proposal;
+
 /* Points for k-means++, a byte a value: their sketches, and the rows themselves. */
 typedef struct {
     int64_t p, stride;         /* a row takes stride bytes: d, and zeros to whole vectors */
@@ -463,10 +471,18 @@ typedef struct {
                         const fastkm_frame* frame,      /* IN  */
                         const fastkm_basis* basis,      /* IN  */
                         int64_t i_begin, int64_t i_end, /* IN  */
-                        const int32_t* labels,          /* IN (n,) */
                         fastkm_scratch* scratch,        /* OUT */
                         float* panel,                   /* OUT */
                         const fastkm_filter* filter);   /* OUT */
+
+    /* Of rows [i_begin, i_end), which are sketched, how far the centroids of their labels are;
+     * these are followed. */
+    void (*measure_rows)(const fastkm_points* points,    /* IN  */
+                         const fastkm_frame* frame,      /* IN  */
+                         int64_t i_begin, int64_t i_end, /* IN  */
+                         const int32_t* labels,          /* IN (n,) */
+                         fastkm_scratch* scratch,        /* OUT */
+                         const fastkm_filter* filter);   /* OUT */
 
     /* Sketches of centroids [j_begin, j_end) of their order, and how far they moved from the old
      * ones. */
@@ -548,6 +564,15 @@ typedef struct {
                     fastkm_scratch* scratch,            /* OUT */
                     uint32_t* masks,                    /* OUT (n,) */
                     double* gains, double* errors);     /* OUT (k,) */
+
+    /* What propose gives, for several runs in one pass over a block of rows. */
+    void (*propose_beside)(const fastkm_points* points,      /* IN  */
+                           const fastkm_frame* frame,        /* IN  */
+                           const fastkm_proposal* proposals, /* OUT (n_proposals,) */
+                           int64_t n_proposals,              /* IN  */
+                           int64_t i_begin, int64_t i_end,   /* IN  */
+                           const double* weights,            /* IN (n,) or NULL */
+                           fastkm_scratch* scratch);         /* OUT */
 
     /* Codes of rows [i_begin, i_end), from the first row of a panel. */
     void (*encode)(const fastkm_points* points,    /* IN  */

@@ -91,13 +91,13 @@ typedef struct {
 /* Products of a panel, and what they leave possible. */
 static void propose_panel(const fastkm_frame* frame, const fastkm_centroids* candidates,
                           const float* panel, const float* sq_norms, int64_t n_rows,
-                          const double* closest, lines_ahead ahead, proposal* found) {
+                          const double* closest, lines_ahead* ahead, proposal* found) {
     const rounding_bound bound = bound_for(candidates->d);
     find_limits(frame, &bound, candidates->max_norm, n_rows, closest, sq_norms, found);
     memset(found->possible, 0, sizeof found->possible);
     const uint32_t saved = flush_denormals();
     for (int64_t j = 0; j < candidates->k; j += FASTKM_TILE_CENTROIDS) {
-#define PROPOSE(n) propose_tile(panel, candidates, j, n, &ahead, found)
+#define PROPOSE(n) propose_tile(panel, candidates, j, n, ahead, found)
         WITH_CONSTANT_TILE(candidates->k - j, PROPOSE)
 #undef PROPOSE
     }
@@ -155,7 +155,7 @@ static uint32_t gain_row(const proposal_pass* pass, int64_t i, uint32_t possible
 }
 
 static void propose_rows(const proposal_pass* pass, const float* panel, const float* sq_norms,
-                         int64_t i, int64_t n_rows, lines_ahead ahead) {
+                         int64_t i, int64_t n_rows, lines_ahead* ahead) {
     proposal found;
     propose_panel(pass->frame, pass->candidates, panel, sq_norms, n_rows, pass->closest + i, ahead,
                   &found);
@@ -166,9 +166,9 @@ static void propose_rows(const proposal_pass* pass, const float* panel, const fl
 
 static void load_and_propose(const proposal_pass* pass, int64_t i, int64_t n_rows) {
     float sq_norms[PANEL_ROWS];
+    lines_ahead ahead = lines_of_next_panel(pass->points, i, pass->candidates->k);
     load_panel(pass->points, pass->frame, i, n_rows, pass->scratch->panel, sq_norms);
-    propose_rows(pass, pass->scratch->panel, sq_norms, i, n_rows,
-                 lines_of_next_panel(pass->points, i, pass->candidates->k));
+    propose_rows(pass, pass->scratch->panel, sq_norms, i, n_rows, &ahead);
 }
 
 static void propose(const fastkm_points* points, const fastkm_frame* frame,
@@ -177,15 +177,43 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
                     fastkm_scratch* scratch, uint32_t* masks, double* gains, double* errors) {
     const proposal_pass pass = {points,  frame, candidates, closest, weights,
                                 scratch, masks, gains,      errors};
-    const lines_ahead none = {points->base, 0};
+    lines_ahead none = {points->base, 0};
     for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
         if (panels)
             propose_rows(&pass, panels->values + i * points->d, panels->sq_norms + i, i, n_rows,
-                         none);
+                         &none);
         else
             load_and_propose(&pass, i, n_rows);
+    }
+}
+
+/* Every panel of a block is loaded once and meets the candidates of all runs. */
+static void propose_beside(const fastkm_points* points, const fastkm_frame* frame,
+                           const fastkm_proposal* proposals, int64_t n_proposals, int64_t i_begin,
+                           int64_t i_end, const double* weights, fastkm_scratch* scratch) {
+    const int64_t b = i_begin / FASTKM_BLOCK_ROWS;
+    int64_t n_tiles = 0;
+    for (int64_t p = 0; p < n_proposals; p++) {
+        const int64_t k = proposals[p].candidates->k;
+        n_tiles += (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+        memset(proposals[p].gains + b * k, 0, (size_t)k * sizeof(double));
+        memset(proposals[p].errors + b * k, 0, (size_t)k * sizeof(double));
+    }
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
+        float sq_norms[PANEL_ROWS];
+        lines_ahead ahead = lines_of_next_panel(points, i, n_tiles * FASTKM_TILE_CENTROIDS);
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        for (int64_t p = 0; p < n_proposals; p++) {
+            const fastkm_proposal* one = proposals + p;
+            const int64_t k = one->candidates->k;
+            const proposal_pass pass = {
+                points,  frame,      one->candidates,    one->closest,       weights,
+                scratch, one->masks, one->gains + b * k, one->errors + b * k};
+            propose_rows(&pass, scratch->panel, sq_norms, i, n_rows, &ahead);
+        }
     }
 }
 
