@@ -80,7 +80,7 @@ def run(
     """
     k = init.shape[0]
     engine = problem.engine(k)
-    if algorithm == "lloyd":
+    if algorithm == "lloyd" and problem.can_be_sketched:
         engine.use_bytes(False)
     update = (_WeightedUpdate if problem.uniform_weight is None else _ExactUpdate)(problem, k)
     centroids = np.array(init, dtype=np.float64, order="C")

@@ -32,8 +32,9 @@ _LEAST_SEEDS_TO_KEEP_FOR = 16
 # Kept points of at most 1 MiB stay in half of a core's second-level cache.
 _MOST_SMALL_VALUES = 2**18
 
-# Below these there is too little to multiply for products of bytes to pay for their codes.
-_LEAST_BYTE_FEATURES, _LEAST_BYTE_CLUSTERS = 32, 24
+# Below these there is too little to multiply for products of bytes to pay for the codes of rows,
+# and of centroids.
+_LEAST_BYTE_FEATURES, _LEAST_BYTE_CLUSTERS, _LEAST_BYTE_ROWS = 32, 24, 4096
 
 
 class Slices:
@@ -235,7 +236,12 @@ class Problem:
     def engine(self, k: int) -> Any:
         """Make the engine that labels the points under k centroids."""
         engine = self.engine_class(self.points, self.frame, k, self.n_threads, self.isa)
-        if self.can_be_sketched and self.d >= _LEAST_BYTE_FEATURES and k >= _LEAST_BYTE_CLUSTERS:
+        if (
+            self.can_be_sketched
+            and self.n >= _LEAST_BYTE_ROWS
+            and self.d >= _LEAST_BYTE_FEATURES
+            and k >= _LEAST_BYTE_CLUSTERS
+        ):
             engine.use_bytes()
         return engine
 

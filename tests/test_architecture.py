@@ -21,15 +21,16 @@ def _map():
         i for i, line in enumerate(fastkm.__doc__.splitlines()) if set(line.strip()) == {"=", " "}
     ]
     lines = fastkm.__doc__.splitlines()
-    layer_of, imports_of = {}, {}
+    layer, layer_of, imports_of = "", {}, {}
     bars = lines[rules[0]].split("  ")
     widths = [len(bar) for bar in bars]
     for line in lines[rules[1] + 1 : rules[2]]:
-        layer = line[: widths[0]].strip()
+        layer = line[: widths[0]].strip() or layer  # rows may go on in a second line
         modules = line[widths[0] + 2 : widths[0] + 2 + widths[1]].strip()
         below = line[widths[0] + widths[1] + 4 :].strip()
-        layer_of.update(dict.fromkeys(modules.split(", "), layer))
-        imports_of[layer] = set() if below == "nothing" else set(below.split(", "))
+        layer_of.update(dict.fromkeys(modules.rstrip(",").split(", "), layer))
+        if below:
+            imports_of[layer] = set() if below == "nothing" else set(below.split(", "))
     return layer_of, imports_of
 
 

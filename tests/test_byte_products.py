@@ -95,7 +95,7 @@ def test_panels_are_left_to_brute_force_where_bytes_leave_too_much(isa):
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_fits_in_bytes_have_the_bits_of_fits_in_floats(isa, n_threads):
-    X, centroids = clusters(3000, 90, 40, spread=1.5)
+    X, centroids = clusters(5000, 90, 40, spread=1.5)
     results = []
     for algorithm in ("auto", "lloyd"):
         problem = Problem(X, n_threads=n_threads, isa=isa)
@@ -104,7 +104,7 @@ def test_fits_in_bytes_have_the_bits_of_fits_in_floats(isa, n_threads):
     assert results[0] == results[1]
 
 
-def test_prediction_uses_bytes_for_many_features_and_clusters(monkeypatch):
+def test_prediction_uses_bytes_for_many_rows_features_and_clusters(monkeypatch):
     used = []
 
     class Recorder(Problem):
@@ -112,10 +112,15 @@ def test_prediction_uses_bytes_for_many_features_and_clusters(monkeypatch):
             used.append(super().engine(k))
             return used[-1]
 
-    X, centroids = clusters(500, 64, 30)
-    for n_clusters, n_features, expected in [(30, 64, True), (30, 16, False), (8, 64, False)]:
-        problem = Recorder(X[:, :n_features], n_threads=1, isa=ISAS_WITH_BYTES[-1])
-        _lloyd.assign(problem, centroids[:n_clusters, :n_features])
+    X, centroids = clusters(5000, 64, 30)
+    for n, d, k, expected in [
+        (5000, 64, 30, True),
+        (500, 64, 30, False),
+        (5000, 16, 30, False),
+        (5000, 64, 8, False),
+    ]:
+        problem = Recorder(X[:n, :d], n_threads=1, isa=ISAS_WITH_BYTES[-1])
+        _lloyd.assign(problem, centroids[:k, :d])
         assert used[-1].in_bytes == expected
 
 
@@ -129,7 +134,7 @@ def test_other_instruction_sets_go_on_without(rng):
 
 def test_predict_and_labels_agree_beyond_what_bytes_can_hold():
     # Rows so far away that their squares leave float32, beside near ones.
-    X, centroids = clusters(400, 64, 30, spread=0.3)
+    X, centroids = clusters(4500, 64, 30, spread=0.3)
     model = KMeans(30, init=centroids, n_init=1).fit(X)
     far = X.astype(np.float64)
     far[::7] *= 1e25
