@@ -214,13 +214,24 @@ static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
                       double* closest) {
     const double* candidate = candidates->raw + accepted * points->d;
     const uint32_t wanted = 1u << accepted;
+    const int is_dense = is_dense_float(points) && points->d > LOW_D && frame->exact_scale == 1;
+    const int is_single = points->dtype == FASTKM_F32;
     int64_t n_nearer = 0, next = next_masked(masks, wanted, i_begin, i_end);
     for (; next < i_end; n_nearer++) {
         const int64_t i = next;
+        double dist;
         next = next_masked(masks, wanted, i + 1, i_end);
         if (next < i_end) prefetch_row(points, next);
-        load_row(points, i, scratch->row);
-        const double dist = sq_dist(scratch->row, candidate, points->d, frame->exact_scale);
+        if (is_dense && is_single) {
+            dist = scaled_sq_dist(points->base + i * points->row_stride, 1, candidate, points->d, 1,
+                                  0, NULL);
+        } else if (is_dense) {
+            dist = scaled_sq_dist(points->base + i * points->row_stride, 0, candidate, points->d, 1,
+                                  0, NULL);
+        } else {
+            load_row(points, i, scratch->row);
+            dist = sq_dist(scratch->row, candidate, points->d, frame->exact_scale);
+        }
         closest[i] = FASTKM_MIN(closest[i], dist);
     }
     return n_nearer;
