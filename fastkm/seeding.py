@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array
 
+from ._batches import RowDraw
 from ._potential import Potential
 from ._problem import Problem
 from ._solo_seeding import is_seeded_solo, seed_solo
@@ -88,7 +89,7 @@ def kmeans_plusplus(
     Costs at most O(n d n_clusters n_local_trials) time; rows that a candidate is surely too far
     from are left out, which changes no seed. Memory is O(n), and for 32 seeds and more of 4096 rows
     and more: 1.25 d + 25 bytes a row at most if d >= 60, or for d <= 48 a copy in float32 if that
-    takes at most 64 MiB, and 20 bytes a row. Draws come in scikit-learn's order,
+    takes at most 64 MiB, and 24 bytes a row. Draws come in scikit-learn's order,
     so that the same `random_state` picks the rows that ``sklearn.cluster.kmeans_plusplus`` picks
     for float64 input, unless rounding decides between two.
 
@@ -209,8 +210,13 @@ def _pick_one_by_one(
 ) -> npt.NDArray[np.int64]:
     potential = Potential(problem, n_clusters)
     rows = np.empty(n_clusters, dtype=np.int64)
-    rows[0] = random_state.choice(problem.n, p=_probabilities(problem))
+    rows[0] = RowDraw(problem.n, problem.sample_weight)(random_state, 1)[0]
     potential.start(int(rows[0]))
+    if potential.picks(n_local_trials):
+        # As many numbers as are drawn seed by seed, in the same order.
+        uniforms = random_state.uniform(size=(n_clusters - 1, n_local_trials))
+        potential.pick(uniforms, rows, _first_weighty_row(problem), 1)
+        return rows
     for j in range(1, n_clusters):
         candidates = potential.draw(random_state.uniform(size=n_local_trials) * potential.total)
         if potential.total == 0:
