@@ -276,6 +276,15 @@ class SeedersBeside:
     def propose(self, candidates: Sequence[_Float64]) -> None: ...
     def accept(self, accepted: Sequence[int]) -> None: ...
 
+def split_rows(
+    points: Points,
+    chosen: npt.NDArray[np.int64],
+    depth: int,
+    features: _Int32,
+    thresholds: _Float64,
+    isa: str,
+) -> None: ...
+def order_by_leaf(leaves: npt.NDArray[np.uint16], n_leaves: int, order: _Int32) -> None: ...
 def sort_rows(
     points: Points,
     features: _Int32,
@@ -303,6 +312,14 @@ class CellSeeder:
     def gains(self) -> list[float]: ...
     def errors(self) -> list[float]: ...
     def accept(self, candidate: int) -> None: ...
+    def pick(
+        self,
+        uniforms: _Float64,
+        rows: npt.NDArray[np.int64],
+        begin: int,
+        end: int,
+        instead: int,
+    ) -> None: ...
 
 class UnsortedError(ValueError): ...
 

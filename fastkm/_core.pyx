@@ -23,6 +23,7 @@ cdef extern from "kernels.h" nogil:
         FASTKM_LARGEST_CODE
         FASTKM_STEP_PARTS
         FASTKM_CELLS_BESIDE
+        FASTKM_BLOCKS_BESIDE
         FASTKM_TILE_CENTROIDS
         FASTKM_RIVALS
         FASTKM_EXACT_LANES
@@ -145,9 +146,10 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fastkm_cell_state:
         double* closest
+        float* limits
         float* reaches
-        uint32_t* masks
         uint32_t* live
+        uint64_t* masks
         uint8_t* touched
 
     ctypedef struct fastkm_gaps:
@@ -367,19 +369,19 @@ cdef extern from "kernels.h" nogil:
                        uint32_t, const double*, const double*, fastkm_scratch*, uint32_t*, double*) noexcept nogil
         int64_t (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
+        void (*split)(const double*, int64_t, int64_t, int32_t, char*, int32_t*, double*) noexcept nogil
         void (*sort)(const fastkm_points*, const fastkm_splits*, int64_t, int64_t, fastkm_scratch*,
                      uint16_t*) noexcept nogil
         void (*fill_cell)(const fastkm_points*, const fastkm_frame*, int64_t, char*,
                           const fastkm_kept_cells*) noexcept nogil
         void (*begin_cell)(const fastkm_frame*, const fastkm_kept_cells*, int64_t, const double*,
                            const fastkm_cell_state*) noexcept nogil
-        void (*find_live)(const fastkm_centroids*, const fastkm_kept_cells*, int64_t,
-                          const fastkm_cell_state*) noexcept nogil
-        void (*propose_cells)(const fastkm_frame*, const fastkm_centroids*, const fastkm_kept_cells*, const int32_t*,
-                              int64_t, const double*, const fastkm_cell_state*, double*, double*) noexcept nogil
+        void (*propose_group)(const fastkm_frame*, const fastkm_centroids*, const fastkm_kept_cells*, int64_t,
+                              const double*, const fastkm_cell_state*, double*, double*) noexcept nogil
         void (*accept_cells)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
-                             const fastkm_kept_cells*, const int32_t*, int64_t, int64_t, fastkm_scratch*,
+                             const fastkm_kept_cells*, int64_t, int64_t, int64_t, fastkm_scratch*,
                              const fastkm_cell_state*, double*) noexcept nogil
+        void (*sum_blocks)(const double**, double*) noexcept nogil
         void (*follow_gaps)(const fastkm_frame*, const fastkm_centroids*, int, const fastkm_gaps*) noexcept nogil
         void (*assign_by_gaps)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                const fastkm_kept_cells*, const fastkm_gaps*, int64_t, int64_t, fastkm_scratch*,
@@ -1375,5 +1377,6 @@ include "_core_cells.pxi"
 include "_core_seats.pxi"
 include "_core_solo.pxi"
 include "_core_solo_seeding.pxi"
+include "_core_cell_seeding.pxi"
 include "_core_sparse.pxi"
 include "_core_sparse_batch.pxi"

@@ -299,19 +299,22 @@ cdef class Seeder:
 
     def settle(self, uint32_t wanted=ALL_CANDIDATES):
         """Make the last proposal's gains exact, of candidates with a bit in wanted: the sums of float64 distances."""
+        with nogil:
+            self.settle_all(wanted)
+
+    cdef void settle_all(self, uint32_t wanted) noexcept nogil:
         cdef int64_t b, j
         cdef int used = self.crew.threads_for(self.n_blocks, <double>self.points.n * self.points.d)
-        with nogil:
-            if used == 1:
-                for b in range(self.n_blocks):
-                    self.settle_block(b, wanted, 0)
-            else:
-                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
-                    self.settle_block(b, wanted, threadid())
+        if used == 1:
             for b in range(self.n_blocks):
-                for j in range(self.candidates.k):
-                    if wanted >> j & 1:
-                        self.errors_of[b * self.candidates.k + j] = 0
+                self.settle_block(b, wanted, 0)
+        else:
+            for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
+                self.settle_block(b, wanted, threadid())
+        for b in range(self.n_blocks):
+            for j in range(self.candidates.k):
+                if wanted >> j & 1:
+                    self.errors_of[b * self.candidates.k + j] = 0
 
     cdef void settle_block(self, int64_t b, uint32_t wanted, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS

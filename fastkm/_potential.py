@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._problem import FloatArray, Problem
+from ._problem import FloatArray, Problem, Slices
 from ._seed_pruning import FIRST_CELL_SEED, Sketching, make_cells, uses_cells, uses_sketches
 
 
@@ -141,6 +141,32 @@ class Potential:
             self._propose(self._proposed[group][index : index + 1], exactly=True)
             index = 0
         return self._accept(index)
+
+    def picks(self, n_candidates: int) -> bool:
+        """Tell whether `pick` takes so many candidates a seed."""
+        return self._uses_cells and n_candidates <= _core.MAX_CANDIDATES
+
+    def pick(
+        self, uniforms: FloatArray, rows: npt.NDArray[np.int64], instead: int, n_picked: int
+    ) -> None:
+        """Write the seeds after the first n_picked, without Python between them.
+
+        Parameters
+        ----------
+        uniforms : float64 ndarray of shape (n_seeds - 1, n_candidates)
+            Draws in [0, 1), a row for each seed after the first.
+        rows : int64 ndarray of shape (n_seeds,)
+            The seeds; all those before are accepted already.
+        instead : int
+            The row to take where no potential is left.
+        n_picked : int
+            How many those are, at least 1.
+        """
+        n_candidates, problem = uniforms.shape[1], self._problem
+        seeder = self._cells_of(self._seeder(n_candidates))
+        row_work = float(problem.n * problem.d) * n_candidates / problem.n_threads
+        for start, stop in Slices(len(rows) - n_picked, 1, row_work):
+            seeder.pick(uniforms, rows, n_picked + start, n_picked + stop, instead)
 
     def draw(self, thresholds: FloatArray) -> npt.NDArray[np.intp]:
         """Return the first row at which the cumulative potential reaches each threshold."""

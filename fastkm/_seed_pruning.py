@@ -124,7 +124,8 @@ def make_cells(problem: Problem) -> _core.Cells:
     threads = problem.n_threads, problem.isa
     for start, stop in problem.slices(8):
         _core.sort_rows(problem.points, features, thresholds, leaves, start, stop, *threads)
-    order = np.argsort(leaves, kind="stable").astype(np.int32)
+    order = np.empty(problem.n, dtype=np.int32)
+    _core.order_by_leaf(leaves, len(features), order)
     cells = _core.Cells(problem.points, problem.frame, order, *threads)
     for start, stop in problem.slices(8):
         cells.fill(start, stop)
@@ -136,19 +137,7 @@ def _median_splits(problem: Problem) -> tuple[npt.NDArray[np.int32], npt.NDArray
     depth = max(0, min(16, int(np.log2(problem.n / LEAF_ROWS))))
     n_sampled = min(SAMPLED_ROWS_PER_LEAF << depth, problem.n >> depth << depth)
     chosen = np.arange(n_sampled) * (problem.n // n_sampled)
-    sample = problem.rows(chosen)[None]
     features = np.zeros(1 << depth, dtype=np.int32)
     thresholds = np.zeros(1 << depth)
-    for _ in range(depth):
-        n_nodes, size = sample.shape[:2]
-        widths = sample.max(axis=1) - sample.min(axis=1)
-        chosen_features = widths.argmax(axis=1)
-        values = np.take_along_axis(sample, chosen_features[:, None, None], axis=2)[..., 0]
-        halves = np.argpartition(values, size // 2, axis=1)
-        features[n_nodes : 2 * n_nodes] = chosen_features
-        thresholds[n_nodes : 2 * n_nodes] = np.take_along_axis(
-            values, halves[:, size // 2, None], axis=1
-        )[:, 0]
-        sample = np.take_along_axis(sample, halves[..., None], axis=1)
-        sample = sample.reshape(2 * n_nodes, size // 2, problem.d)
+    _core.split_rows(problem.points, chosen, depth, features, thresholds, problem.isa)
     return features, thresholds

@@ -89,7 +89,7 @@ def kmeans_plusplus(
     Costs at most O(n d n_clusters n_local_trials) time; rows that a candidate is surely too far
     from are left out, which changes no seed. Memory is O(n), and for 32 seeds and more of 4096 rows
     and more: 1.25 d + 25 bytes a row at most if d >= 60, or for d <= 48 a copy in float32 if that
-    takes at most 64 MiB, and 20 bytes a row. Draws come in scikit-learn's order,
+    takes at most 64 MiB, and 24 bytes a row. Draws come in scikit-learn's order,
     so that the same `random_state` picks the rows that ``sklearn.cluster.kmeans_plusplus`` picks
     for float64 input, unless rounding decides between two.
 
@@ -192,17 +192,16 @@ def _pick_plusplus_rows_of_runs(
 ) -> list[npt.NDArray[np.int64]]:
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
+    draw = RowDraw(problem.n, problem.sample_weight)
     if is_seeded_solo(problem, n_local_trials):
-        draw = RowDraw(problem.n, problem.sample_weight)
         # Of each run the first row's, then the candidates'.
         of_runs = random_state.random_sample((n_runs, 1 + (n_clusters - 1) * n_local_trials))
         firsts = [draw.row(uniform) for uniform in of_runs[:, 0].tolist()]
         shape = n_clusters - 1, n_local_trials
         return seed_solo(problem, firsts, [of_run[1:].reshape(shape) for of_run in of_runs])
     firsts, uniforms = [], []
-    probabilities = _probabilities(problem)
     for _ in range(n_runs):
-        firsts.append(int(random_state.choice(problem.n, p=probabilities)))
+        firsts.append(int(draw(random_state, 1)[0]))
         uniforms.append(random_state.uniform(size=(n_clusters - 1, n_local_trials)))
     n_beside = n_runs if go_beside(problem, n_clusters, n_local_trials) else 1
     return [
@@ -217,8 +216,12 @@ def _pick_beside(
 ) -> list[npt.NDArray[np.int64]]:
     n_further, n_local_trials = uniforms[0].shape
     potentials = Potentials(problem, n_further + 1, n_local_trials, len(firsts))
-    picked = [[first] for first in firsts]
     potentials.start(firsts)
+    if len(firsts) == 1 and potentials.of_runs[0].picks(n_local_trials):
+        rows = np.full(n_further + 1, firsts[0], dtype=np.int64)
+        potentials.of_runs[0].pick(uniforms[0], rows, _first_weighty_row(problem), 1)
+        return [rows]
+    picked = [[first] for first in firsts]
     for j in range(n_further):
         candidates = [
             _draw(problem, potential, draws[j])
@@ -226,9 +229,9 @@ def _pick_beside(
         ]
         best = [int(np.argmin(left)) for left in potentials.propose(candidates)]
         potentials.accept(best)
-        for rows, group, index in zip(picked, candidates, best, strict=True):
-            rows.append(int(group[index]))
-    return [np.array(rows, dtype=np.int64) for rows in picked]
+        for run, group, index in zip(picked, candidates, best, strict=True):
+            run.append(int(group[index]))
+    return [np.array(run, dtype=np.int64) for run in picked]
 
 
 def _draw(

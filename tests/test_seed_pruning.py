@@ -453,6 +453,91 @@ def test_nothing_is_kept_after_the_last_seeding(kind, force, monkeypatch):
     assert kept == [(None, None)]
 
 
+@pytest.mark.parametrize("weighs", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_seeds_picked_in_one_call_are_those_picked_one_by_one(
+    name, dtype, weighs, force, monkeypatch
+):
+    force("cells")
+    X = HOSTILE[name](mixture(1500, 14)).astype(dtype)
+    weights = np.random.default_rng(2).uniform(0, 3, size=1500) if weighs else None
+    problem = Problem(X, weights, n_threads=2)
+    states = np.random.RandomState(1), np.random.RandomState(1)
+    rows = pick_plusplus_rows(problem, 50, states[0])
+    monkeypatch.setattr(Potential, "picks", lambda self, n_candidates: False)
+    assert np.array_equal(rows, pick_plusplus_rows(problem, 50, states[1]))
+    assert states[0].random_sample() == states[1].random_sample()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("weighs", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_gains_over_cells_are_right_to_within_their_errors(name, dtype, weighs, isa, force):
+    force("cells")
+    X = HOSTILE[name](mixture(1111, 13)).astype(dtype)
+    weights = np.random.default_rng(2).uniform(0, 3, size=1111) if weighs else None
+    problem = Problem(X, weights, n_threads=3, isa=isa)
+    potential = Potential(problem, 30)
+    potential.start(0)
+    for row in range(1, 12):
+        candidates = problem.rows((row * 13 + 17 * np.arange(9)) % 1111)
+        seeder = potential._cells_of(potential._seeder(9))
+        seeder.propose(candidates)
+        gains, errors = np.array(seeder.gains()), np.array(seeder.errors())
+        seeder.settle()
+        exact = np.array(seeder.gains())
+        # Where nothing is known the errors are infinite or no numbers; sums of 1111 gains round by
+        # less than this share of the potential.
+        is_right = np.abs(gains - exact) <= errors + 1e-12 * potential.total
+        assert (is_right | ~np.isfinite(errors)).all()
+        brute = potential._seeder(9)
+        brute.propose(candidates)
+        brute.settle()
+        assert exact.tolist() == brute.gains()
+        seeder.propose(candidates)
+        potential._proposer = seeder
+        potential._accept(row % 9)
+
+
+def test_gains_over_cells_mostly_decide(force):
+    force("cells")
+    problem = Problem(mixture(20_000, 20), n_threads=1)
+    potential = Potential(problem, 30)
+    potential.start(0)
+    seeder = potential._cells_of(potential._seeder(6))
+    seeder.propose(problem.rows(np.arange(100, 106)))
+    assert max(seeder.errors()) < 1e-4 * max(seeder.gains())
+
+
+def test_rows_stay_in_order_within_a_leaf(rng):
+    leaves = rng.integers(0, 37, size=5000).astype(np.uint16)
+    order = np.empty(5000, np.int32)
+    _core.order_by_leaf(leaves, 40, order)
+    assert np.array_equal(order, np.argsort(leaves, kind="stable"))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("pattern", ["random", "ascending", "pipe", "equal"])
+def test_splits_are_at_medians_of_the_widest_feature(pattern, isa, rng):
+    values = {
+        "random": rng.normal(size=4096),
+        "ascending": np.arange(4096.0),
+        "pipe": np.minimum(np.arange(4096.0), np.arange(4096.0)[::-1]),
+        "equal": np.zeros(4096),
+    }[pattern]
+    X = np.column_stack([rng.uniform(size=4096) * 1e-3, values])
+    problem = Problem(X, n_threads=1)
+    features, thresholds = np.zeros(8, np.int32), np.zeros(8)
+    _core.split_rows(problem.points, np.arange(4096), 3, features, thresholds, isa)
+    if pattern == "equal":
+        assert features[1] == 0
+        return
+    assert features[1] == 1
+    assert thresholds[1] == np.sort(values)[2048]
+
+
 def test_every_row_is_in_one_cell(rng):
     X = mixture(3000, 4)
     problem = Problem(X, n_threads=2)
@@ -484,6 +569,17 @@ def test_every_row_is_in_one_cell(rng):
         lambda p: _core.sort_rows(
             p.points, np.zeros(3, "i4"), np.zeros(3), np.zeros(p.n, "u2"), 0, p.n, 1, p.isa
         ),
+        lambda p: _core.split_rows(
+            p.points, np.arange(6), 2, np.zeros(4, "i4"), np.zeros(4), p.isa
+        ),
+        lambda p: _core.split_rows(
+            p.points, np.full(8, p.n), 2, np.zeros(4, "i4"), np.zeros(4), p.isa
+        ),
+        lambda p: _core.split_rows(
+            p.points, np.arange(8), 2, np.zeros(2, "i4"), np.zeros(4), p.isa
+        ),
+        lambda p: _core.order_by_leaf(np.full(9, 4, "u2"), 4, np.zeros(9, "i4")),
+        lambda p: _core.order_by_leaf(np.zeros(9, "u2"), 4, np.zeros(8, "i4")),
     ],
 )
 def test_what_does_not_fit_the_points_raises(wrong, rng):

@@ -20,6 +20,7 @@
 #include "sparse_propose.h"
 #include "batch.h"
 #include "cells.h"
+#include "cell_seeds.h"
 #include "gaps.h"
 #include "codes.h"
 #include "sketched_propose.h"
@@ -60,12 +61,13 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .propose_sketched = propose_sketched,
     .settle = settle,
     .accept = accept,
+    .split = split,
     .sort = sort_rows,
     .fill_cell = fill_cell,
     .begin_cell = begin_cell,
-    .find_live = find_live,
-    .propose_cells = propose_cells,
+    .propose_group = propose_group,
     .accept_cells = accept_cells,
+    .sum_blocks = sum_blocks,
     .follow_gaps = follow_gaps,
     .assign_by_gaps = assign_by_gaps,
     .fill_panels = fill_panels,

@@ -49,6 +49,13 @@ static int32_t exact_label(const fastkm_points* points, const fastkm_frame* fram
     return label;
 }
 
+/* The first n of a vector's doubles, and zeros. */
+static FASTKM_INLINE vd load_few_doubles(const char* row, int64_t f, int64_t n,
+                                         const int is_single) {
+    return is_single ? vd_load_few_f32((const float*)row + f, n)
+                     : vd_load_few((const double*)row + f, n);
+}
+
 /* Sixteen partial sums, feature f into sum f mod 16, then halves added to halves: the same order,
  * and so the same bits, for every vector width. */
 #define PARTIAL_SUMS 16
@@ -84,16 +91,25 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
         }
     }
     if (d_vector == d) return sum_of_partials(sum);
+    for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
+        const int64_t f = d_vector + v * DOUBLE_LANES;
+        if (f >= d) break;
+        vd difference =
+            vd_sub(load_few_doubles(row, f, d - f, is_single), vd_load_few(centroid + f, d - f));
+        if (is_scaled) difference = vd_mul(difference, scale_vd);
+        sum[v] = vd_add(sum[v], vd_mul(difference, difference));
+    }
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++)
         vd_store(partial + v * DOUBLE_LANES, sum[v]);
-    for (int64_t f = d_vector; f < d; f++) {
-        const double difference = (load_double(row, f, is_single) - centroid[f]) * scale;
-        partial[f - d_vector] += difference * difference;
-    }
-    int half = PARTIAL_SUMS / 2;
-    while (half >= d) half /= 2; /* the upper half is zero */
-    for (; half > 0; half /= 2)
-        for (int s = 0; s < half; s++) partial[s] += partial[s + half];
+    /* Where d is smaller, the upper half is zero. */
+#define ADD_HALF(half) \
+    if ((half) < d)    \
+        for (int s = 0; s < (half); s++) partial[s] += partial[s + (half)];
+    ADD_HALF(8)
+    ADD_HALF(4)
+    ADD_HALF(2)
+    ADD_HALF(1)
+#undef ADD_HALF
     return partial[0];
 }
 

@@ -30,6 +30,8 @@
 #define FASTKM_CELL_ROWS 64
 /* For seeding: cells whose boxes lie side by side. */
 #define FASTKM_CELLS_BESIDE 16
+/* Blocks that are summed side by side, that none waits for its own last addition. */
+#define FASTKM_BLOCKS_BESIDE 8
 /* For labelling: cells of a group, the most rows that a label's extent is judged by, and how often
  * rows are halved: until a cell's are left and then twice more, for their order within it. */
 #define FASTKM_GROUP_CELLS 16
@@ -226,10 +228,13 @@ typedef struct {
 
 /* What seeding by cells keeps up to date, in the cells' order. */
 typedef struct {
-    double* closest;  /* (n,) */
-    float* reaches;   /* (n_cells,) at least its rows' distances to their nearest seeds */
-    uint32_t* masks;  /* (n,) as of propose; only those of live cells are written */
-    uint32_t* live;   /* (n_cells,) candidates that may be nearer to any of its rows */
+    double* closest; /* (n,) */
+    float* limits;   /* (whole cells,) squared in the frame, less the row's norm: what products are
+                        below where a candidate is nearer */
+    float* reaches;  /* (n_cells,) at least its rows' distances to their nearest seeds */
+    uint32_t* live;  /* (n_cells,) candidates that may be nearer to any of its rows */
+    uint64_t* masks; /* (n_cells, k) the rows that each candidate may be nearer to, a bit each; only
+                        those of live cells are written */
     uint8_t* touched; /* (n_blocks,) whether any row of a block of the points was accepted in */
 } fastkm_cell_state;
 
@@ -621,6 +626,13 @@ typedef struct {
                       fastkm_scratch* scratch,            /* OUT */
                       double* closest);                   /* INOUT (n,) */
 
+    /* Halve a sample of rows at medians of the widest features, down to 2^depth parts; n is a
+     * multiple of that. */
+    void (*split)(const double* sample, int64_t n, int64_t d, int32_t depth, /* IN  */
+                  char* room,          /* OUT: 16 (n + d) bytes, aligned to 8 */
+                  int32_t* features,   /* OUT (2^depth,) from 1 on, as fastkm_splits has them */
+                  double* thresholds); /* OUT (2^depth,) */
+
     /* The leaf, from 0 on, that each row falls to. */
     void (*sort)(const fastkm_points* points,    /* IN  */
                  const fastkm_splits* splits,    /* IN  */
@@ -635,39 +647,37 @@ typedef struct {
                       char* rows, /* OUT: room for the cell's rows in their dtype */
                       const fastkm_kept_cells* cells); /* OUT */
 
-    /* One cell's part of the state, but for masks; after that its reach follows accept_cells. */
+    /* One cell's part of the state, but for masks; after that accept_cells keeps it up to date. */
     void (*begin_cell)(const fastkm_frame* frame,       /* IN  */
                        const fastkm_kept_cells* cells,  /* IN  */
                        int64_t cell,                    /* IN  */
                        const double* closest,           /* IN (n,) of the points */
                        const fastkm_cell_state* state); /* OUT */
 
-    /* A mask for each of FASTKM_CELLS_BESIDE cells of the candidates that are not too far away to
-     * be nearer to any of its rows. */
-    void (*find_live)(const fastkm_centroids* candidates, /* IN  */
-                      const fastkm_kept_cells* cells,     /* IN  */
-                      int64_t group,                      /* IN  */
-                      const fastkm_cell_state* state);    /* OUT */
+    /* What propose gives, of a group of FASTKM_CELLS_BESIDE cells; errors hold what the gains may
+     * be wrong by, infinite or not a number where that is not known. */
+    void (*propose_group)(const fastkm_frame* frame,          /* IN  */
+                          const fastkm_centroids* candidates, /* IN  */
+                          const fastkm_kept_cells* cells,     /* IN  */
+                          int64_t group,                      /* IN  */
+                          const double* weights,              /* IN (n,) of the points, or NULL */
+                          const fastkm_cell_state* state,     /* OUT: live, masks */
+                          double* gains, double* errors);     /* OUT (k,) */
 
-    /* What propose gives, of some cells. */
-    void (*propose_cells)(const fastkm_frame* frame,               /* IN  */
-                          const fastkm_centroids* candidates,      /* IN  */
-                          const fastkm_kept_cells* cells,          /* IN  */
-                          const int32_t* listed, int64_t n_listed, /* IN  */
-                          const double* weights,          /* IN (n,) of the points, or NULL */
-                          const fastkm_cell_state* state, /* OUT */
-                          double* gains, double* errors); /* OUT (k,) */
+    /* What accept does, of at most FASTKM_CELLS_BESIDE cells; touched says where. */
+    void (*accept_cells)(const fastkm_points* points,        /* IN  */
+                         const fastkm_frame* frame,          /* IN  */
+                         const fastkm_centroids* candidates, /* IN  */
+                         const fastkm_kept_cells* cells,     /* IN  */
+                         int64_t c_begin, int64_t c_end,     /* IN  */
+                         int64_t accepted,                   /* IN  */
+                         fastkm_scratch* scratch,            /* OUT */
+                         const fastkm_cell_state* state,     /* INOUT */
+                         double* closest);                   /* INOUT (n,) of the points */
 
-    /* What accept does, of the same cells; touched says where. */
-    void (*accept_cells)(const fastkm_points* points,             /* IN  */
-                         const fastkm_frame* frame,               /* IN  */
-                         const fastkm_centroids* candidates,      /* IN  */
-                         const fastkm_kept_cells* cells,          /* IN  */
-                         const int32_t* listed, int64_t n_listed, /* IN  */
-                         int64_t accepted,                        /* IN  */
-                         fastkm_scratch* scratch,                 /* OUT */
-                         const fastkm_cell_state* state,          /* INOUT */
-                         double* closest);                        /* INOUT (n,) of the points */
+    /* The sums of some blocks of rows, each from first to last. */
+    void (*sum_blocks)(const double* const* blocks, /* IN  (FASTKM_BLOCKS_BESIDE,) */
+                       double* sums);               /* OUT (FASTKM_BLOCKS_BESIDE,) */
 
     /* Take the centroids, packed, and how far they have moved: beside what drifts hold, if is_more.
      */

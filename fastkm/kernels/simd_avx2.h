@@ -130,6 +130,17 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE vd vd_load_f32(const float* p) {
     return _mm256_cvtps_pd(_mm_loadu_ps(p));
 }
+static FASTKM_INLINE __m256i vd_first(int64_t n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
+    return _mm256_maskload_pd(p, vd_first(n));
+}
+static FASTKM_INLINE vd vd_load_few_f32(const float* p, int64_t n) {
+    const __m128i first =
+        _mm_cmpgt_epi32(_mm_set1_epi32((int)FASTKM_MIN(n, 4)), _mm_setr_epi32(0, 1, 2, 3));
+    return _mm256_cvtps_pd(_mm_maskload_ps(p, first));
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm256_storeu_pd(p, a);
 }

@@ -142,6 +142,15 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE vd vd_load_f32(const float* p) {
     return _mm512_cvtps_pd(_mm256_loadu_ps(p));
 }
+static FASTKM_INLINE __mmask8 vd_first(int64_t n) {
+    return (__mmask8)(n < DOUBLE_LANES ? (1u << n) - 1 : 0xff);
+}
+static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
+    return _mm512_maskz_loadu_pd(vd_first(n), p);
+}
+static FASTKM_INLINE vd vd_load_few_f32(const float* p, int64_t n) {
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(vd_first(n), p));
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     _mm512_storeu_pd(p, a);
 }

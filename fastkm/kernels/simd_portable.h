@@ -130,6 +130,18 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
     const double lanes[DOUBLE_LANES] = {singles[0], singles[1]};
     return vd_load(lanes);
 }
+static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
+    double few[DOUBLE_LANES] = {0};
+    for (int l = 0; l < DOUBLE_LANES; l++)
+        if (l < n) few[l] = p[l];
+    return vd_load(few);
+}
+static FASTKM_INLINE vd vd_load_few_f32(const float* p, int64_t n) {
+    double few[DOUBLE_LANES] = {0};
+    for (int l = 0; l < DOUBLE_LANES; l++)
+        if (l < n) few[l] = p[l];
+    return vd_load(few);
+}
 static FASTKM_INLINE void vd_store(double* p, vd a) {
     memcpy(p, &a, sizeof a);
 }
