@@ -31,8 +31,10 @@ X86_ISAS = [
 ISAS = [("portable", [], []), *(X86_ISAS if IS_X86_64 else [])]
 
 # Without contraction a * b + c rounds twice on every machine, so float64 results agree bit for bit.
-# Debugging symbols, which Python's own flags ask for, would be four fifths of the wheel.
-UNIX_FLAGS = ["-O3", "-g0", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+# Debugging symbols, which Python's own flags ask for, would be most of the wheel.
+UNIX_FLAGS = [
+    "-O3", "-g0", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+]  # fmt: skip
 MSVC_FLAGS = ["/O2", "/std:c11", "/fp:precise"]
 OPENMP_FLAGS = {"win32": (["/openmp"], []), "darwin": (["-Xpreprocessor", "-fopenmp"], ["-lomp"])}
 OPENMP_COMPILE, OPENMP_LINK = OPENMP_FLAGS.get(sys.platform, (["-fopenmp"], ["-fopenmp"]))
