@@ -192,6 +192,9 @@ cdef extern from "kernels.h" nogil:
         double* tile_moves
         double* panel_moves
         float* gaps
+        bint by_rows
+        double* row_moves
+        float* row_gaps
 
     ctypedef struct fastkm_filter_work:
         float* panel
@@ -942,6 +945,7 @@ def sq_shift(const double[:, ::1] centroids, const double[:, ::1] moved, str isa
 cdef struct _Round:
     # One pass over some rows: where to begin, and what to write.
     int64_t start, stop
+    int64_t block_rows  # of a task
     int32_t* labels
     const int32_t* labels_old
     bint recheck
@@ -1167,8 +1171,8 @@ cdef class Engine:
         return 0
 
     cdef int64_t assign_block(self, const _Round* task, Sums sums, bint is_serial, int64_t b, int t) noexcept nogil:
-        cdef int64_t i = task.start + b * FASTKM_BLOCK_ROWS
-        cdef int64_t end = min(i + FASTKM_BLOCK_ROWS, task.stop)
+        cdef int64_t i = task.start + b * task.block_rows
+        cdef int64_t end = min(i + task.block_rows, task.stop)
         cdef fastkm_sums mine
         self.label_block(task, i, end, t)
         if not task.accumulates:
@@ -1201,7 +1205,10 @@ cdef class Engine:
         Returns the number of changed labels, 0 without sums.
         """
         cdef _Round task
-        cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
+        cdef int64_t block_rows = FASTKM_BLOCK_ROWS
+        if self.filter is not None:
+            block_rows = self.filter.rows_at_once(stop - start)
+        cdef int64_t n_blocks = (stop - start + block_rows - 1) // block_rows
         cdef int64_t n_changed = 0, b, n_owners, chunk
         cdef double work = self.row_work * (stop - start)
         cdef int used = self.crew.threads_for(n_blocks, work)
@@ -1221,6 +1228,7 @@ cdef class Engine:
             self.filter.check_labels(task.labels_old, start, stop, used)
         task.start = start
         task.stop = stop
+        task.block_rows = block_rows
         task.labels = &labels[0]
         task.recheck = recheck
         task.accumulates = sums is not None and (is_serial or sums.is_private)
@@ -1262,6 +1270,7 @@ cdef class Engine:
             raise ValueError("sq_dists must have one value per point.")
         task.start = start
         task.stop = stop
+        task.block_rows = FASTKM_BLOCK_ROWS
         task.labels = &labels[0]
         task.recheck = True
         task.accumulates = False

@@ -112,6 +112,7 @@ cdef class Batch:
             sources = &rows[0]
         task.start = start
         task.stop = stop
+        task.block_rows = FASTKM_BLOCK_ROWS
         task.labels = &labels[0]
         task.recheck = True
         task.accumulates = False

@@ -78,6 +78,9 @@ def multiply(a, Basis b not None, float[:, ::1] out not None, int n_threads, str
 cdef enum:
     LEAST_DIRECTIONS_WITH_HEAD = 24
     LEAST_TILES_WITH_HEAD = 4
+    # With gaps of rows, tasks of each thread at least, and rows of a task at most.
+    TASKS_OF_GAPS = 8
+    MOST_ROWS_AT_ONCE = 4096
 
 
 cdef class Filter:
@@ -89,7 +92,7 @@ cdef class Filter:
     """
     cdef fastkm_filter filter
     cdef readonly Basis basis
-    cdef _Memory order_memory, point_memory, gap_memory, centroid_memory, float64_memory, thread_memory
+    cdef _Memory order_memory, point_memory, gap_memory, row_gap_memory, centroid_memory, float64_memory, thread_memory
     cdef int64_t n, d, k, n_panels, n_tiles
     cdef int64_t panel_rows
     cdef size_t bytes_of_thread
@@ -137,11 +140,12 @@ cdef class Filter:
         self.float64_memory.allocate(self.float64_bytes(), zero=True)
         self.filter.centroids.inside = <double*>self.float64_memory.start
         self.filter.drifts = self.filter.centroids.inside + k * 2 * p
-        self.filter.tile_moves = self.filter.drifts + k
+        self.filter.row_moves = self.filter.drifts + k
+        self.filter.tile_moves = self.filter.row_moves + k
         self.filter.panel_moves = self.filter.tile_moves + self.n_tiles
         self.thread_memory = _Memory()
         # Of one thread: a panel of sketches, and products and tiles of two panels.
-        self.bytes_of_thread = _size(2 * k + p + 2, self.panel_rows, sizeof(float)) + 2 * self.n_tiles * sizeof(int32_t)
+        self.bytes_of_thread = _size(2 * k + p + 2, self.panel_rows, sizeof(float)) + 4 * self.n_tiles * sizeof(int32_t)
         self.bytes_of_thread = (self.bytes_of_thread + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
         self.thread_memory.allocate(_size(n_threads, self.bytes_of_thread, 1))
         self.filter.p = self.p = p
@@ -159,6 +163,7 @@ cdef class Filter:
         cdef int32_t* rows = <int32_t*>self.filter.order
         cdef int64_t i
         self.is_sketched = True
+        self.filter.by_rows = False
         self.take_centroid_order(centroid_order)
         for i in range(self.n):
             rows[self.filter.slots[i]] = <int32_t>i
@@ -166,7 +171,7 @@ cdef class Filter:
 
     cdef size_t float64_bytes(self) except? 0:
         """Of the centroids' coordinates and of all moves."""
-        return _size(self.k, 2 * self.basis.p + 1, sizeof(double)) \
+        return _size(self.k, 2 * self.basis.p + 2, sizeof(double)) \
             + _size(self.n_tiles + self.n_panels, 1, sizeof(double))
 
     cdef int keep_order(self, const int32_t[::1] centroid_order) except -1:
@@ -210,13 +215,17 @@ cdef class Filter:
         """Check the labels of rows [start, stop) of the order."""
         cdef const int32_t* rows = self.filter.order
         cdef int64_t i, n_wrong = 0
+        cdef uint32_t k = <uint32_t>self.k
         with nogil:
-            if n_threads == 1:
+            if stop - start == self.n:  # in whatever order
+                for i in range(self.n):
+                    n_wrong += <uint32_t>labels[i] >= k
+            elif n_threads == 1:
                 for i in range(start, stop):
-                    n_wrong += labels[rows[i]] < 0 or labels[rows[i]] >= self.k
+                    n_wrong += <uint32_t>labels[rows[i]] >= k
             else:
                 for i in prange(start, stop, num_threads=n_threads, schedule="static"):
-                    n_wrong += labels[rows[i]] < 0 or labels[rows[i]] >= self.k
+                    n_wrong += <uint32_t>labels[rows[i]] >= k
         for i in range(start, stop if n_wrong else start):
             if labels[rows[i]] < 0 or labels[rows[i]] >= self.k:
                 raise ValueError(
@@ -284,10 +293,31 @@ cdef class Filter:
                 ends[j] += 1
         self.forget_gaps()
 
+    def keep_row_gaps(self):
+        """Keep gaps of rows from now on, and none of panels: rows whose gap is left are not looked at.
+
+        Better where few rows come near another centroid: late in long runs, and with few tiles of centroids.
+        """
+        if not self.filter.by_rows:
+            self.row_gap_memory = _Memory()
+            self.row_gap_memory.allocate(_size(self.n, 1, sizeof(float)))
+            self.filter.row_gaps = <float*>self.row_gap_memory.start
+            self.filter.by_rows = True
+            self.forget_gaps()
+
     cdef void forget_gaps(self) noexcept nogil:
         cdef int64_t item
         for item in range(self.n_panels * self.n_tiles):
             self.filter.gaps[item] = -<float>INFINITY
+        for item in range(self.n if self.filter.by_rows else 0):
+            self.filter.row_gaps[item] = -<float>INFINITY
+
+    cdef int64_t rows_at_once(self, int64_t n_rows) noexcept nogil:
+        """Rows of a task: many where few of them are looked at, as these fill panels."""
+        cdef int64_t rows = n_rows // (TASKS_OF_GAPS * self.n_threads)
+        if not self.filter.by_rows or rows < FASTKM_BLOCK_ROWS:
+            return FASTKM_BLOCK_ROWS
+        return min(rows // FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS, MOST_ROWS_AT_ONCE)
 
     cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         """Follow the centroids from old to raw."""
@@ -305,6 +335,7 @@ cdef class Filter:
                     crew.kernels.follow(&frame.frame, &self.basis.basis, now, before, self.d, self.k,
                                         task * CENTROIDS_FOLLOWED, min((task + 1) * CENTROIDS_FOLLOWED, self.k),
                                         &self.filter.centroids)
+            self.move_rows()
             for j in range(self.k):
                 if not self.filter.centroids.sq_norms[j] <= max_sq_norm:
                     max_sq_norm = self.filter.centroids.sq_norms[j]
@@ -319,6 +350,18 @@ cdef class Filter:
         self.filter.max_norm = <float>(sqrt(max_sq_norm) * (1 + 1e-6))
         self.filter.max_error = max_error
         return 0
+
+    cdef void move_rows(self) noexcept nogil:
+        """Add to what each centroid and the fastest other one have moved."""
+        cdef const float* moves = self.filter.centroids.moves
+        cdef float fastest = 0, second = 0
+        cdef int64_t j
+        for j in range(self.k):
+            second = max(second, min(moves[j], fastest))
+            fastest = max(fastest, moves[j])
+        for j in range(self.k):
+            self.filter.row_moves[self.filter.centroids.order[j]] += \
+                <double>moves[j] + (second if moves[j] == fastest else fastest)
 
 
 cdef int _invert_order(str name, const int32_t* order, int64_t k, int32_t* place_of) except -1:

@@ -187,6 +187,8 @@ class Pruning:
             shared.filter.restart(near_order(_product(problem, framed, shared.filter.basis)))
         if self._is_sorted:
             (shared.filter.place if is_first else shared.filter.sort)(labels)
+        if engine.k < CLUSTERS_TO_SORT:
+            shared.filter.keep_row_gaps()
         engine.set_centroids(centroids)
         engine.use_filter(shared.filter, labels)
         # With few clusters sketches that are there say enough of the distances.

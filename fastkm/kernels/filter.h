@@ -9,6 +9,9 @@
 /* Sums that a vector or two can hold. */
 #define SUMS_AT_ONCE 16
 
+/* Panels whose sketches are on their way while one is at hand. */
+#define PANELS_AHEAD 2
+
 /* By this share bounds that last are wider than they need be: more than rounds on their way. */
 #define MARGIN 1e-4
 
@@ -63,6 +66,17 @@ static float outside_of(float upper, double inside_lower) {
     return outside < 0 ? FLT_MIN : (float)(sqrt(outside) * (1 + 0x1p-20)) + FLT_MIN;
 }
 
+/* An upper bound that grows with its centroid's drifts, as it would have been before all of them;
+ * and as it is after them. */
+static float before_drifts(float upper, double drifts) {
+    const double before = upper - drifts;
+    return (float)(before + (fabs(before) + drifts) * 0x1p-22);
+}
+
+static float after_drifts(float before, double drifts) {
+    return (float)((before + drifts) * (1 + 0x1p-22) + drifts * 0x1p-40);
+}
+
 /* At most the distance outside of the basis, from a lower bound of the whole. */
 static double outside_lower(const filter_pass* pass, const row_sketch* row, float product,
                             int32_t j, float lower) {
@@ -84,17 +98,21 @@ static void measure(const filter_pass* pass, const row_sketch* row, int32_t j,
 
 /* A panel's rows between the sketches and their labels. */
 typedef struct {
-    const int32_t* rows;
+    int32_t rows[PANEL_ROWS];
     int32_t slots[PANEL_ROWS];
     int64_t n_rows;
     int64_t open[PANEL_ROWS], n_open; /* rows that the sketches do not decide */
-    float* gaps;                      /* the filter's, of this panel */
+    float* gaps;                      /* the filter's, of this panel; not used by rows */
     double* moves;
     int32_t* tiles; /* of centroids that the gaps do not exclude */
+    int32_t* marks; /* (n_tiles,) by rows: whether a tile is among them */
     int64_t n_tiles, n_own_tiles;
     float* products; /* (k, PANEL_ROWS) of sketches, of those tiles; infinite for a row and its own
                         centroid */
     float own_products[PANEL_ROWS], limits[PANEL_ROWS];
+    /* Of the centroids that are neither a row's own nor measured: the least product of sketches, and
+     * how much farther than the own one those are at least whose sketch did not show it. */
+    float least[PANEL_ROWS], rival_gaps[PANEL_ROWS];
     float uppers[PANEL_ROWS]; /* at least the distances to the own centroids, by a margin */
     int32_t own[PANEL_ROWS];
     float own_rests[PANEL_ROWS];
@@ -120,8 +138,8 @@ static float lasting(double gap, double moves) {
 }
 
 /* Whether the centroid at place j is farther than the own one by what its distance was. */
-static int is_excluded_rival(const filter_pass* pass, const filtered_panel* panel, int64_t r,
-                             int32_t j, float product) {
+static int is_excluded_rival(const filter_pass* pass, filtered_panel* panel, int64_t r, int32_t j,
+                             float product) {
     const fastkm_row_bounds* bounds = pass->filter->bounds + panel->slots[r];
     for (int o = 0; o < FASTKM_RIVALS; o++) {
         if (bounds->rivals[o] != j) continue;
@@ -129,13 +147,32 @@ static int is_excluded_rival(const filter_pass* pass, const filtered_panel* pane
         const double inside = inside_lower(pass, &sketch, product, j);
         const double rest = bounds->rival_rests[o] - pass->filter->drifts[j];
         const double sq_lower = inside * inside + (rest > 0 ? rest * rest : 0);
-        return sq_lower > (double)panel->uppers[r] * panel->uppers[r];
+        const double upper = panel->uppers[r];
+        if (!(sq_lower > upper * upper)) return 0;
+        const float gap = (float)(sqrt(sq_lower) * (1 - MARGIN) - upper);
+        panel->rival_gaps[r] = FASTKM_MIN(panel->rival_gaps[r], gap);
+        return 1;
     }
     return 0;
 }
 
 /* In place of the gap of a tile that is listed already: gaps are positive, or -infinity. */
 #define LISTED -1.0f
+
+/* All tiles of centroids: first those that hold an own one. */
+static void take_all_tiles(const filter_pass* pass, filtered_panel* panel) {
+    const int64_t n_tiles = n_tiles_of(pass->centroids->k);
+    panel->n_tiles = 0;
+    memset(panel->marks, 0, (size_t)n_tiles * sizeof *panel->marks);
+    for (int64_t r = 0; r < panel->n_rows; r++) {
+        const int32_t t = panel->own[r] / FASTKM_TILE_CENTROIDS;
+        if (!panel->marks[t]) panel->tiles[panel->n_tiles++] = t;
+        panel->marks[t] = 1;
+    }
+    panel->n_own_tiles = panel->n_tiles;
+    for (int64_t t = 0; t < n_tiles; t++)
+        if (!panel->marks[t]) panel->tiles[panel->n_tiles++] = (int32_t)t;
+}
 
 /* Which tiles of centroids the panel's gaps do not exclude after the last moves: first those that
  * hold an own centroid, and then the others. */
@@ -169,10 +206,15 @@ static FASTKM_INLINE vf margin_of(const filter_pass* pass, const filtered_panel*
     return vf_sub(lower, vf_load(panel->uppers + r));
 }
 
+/* Keeps the least product of sketches of a vector of rows. */
+static FASTKM_INLINE void keep_least(filtered_panel* panel, int64_t r, vf product) {
+    vf_store(panel->least + r, vf_min(product, vf_load(panel->least + r)));
+}
+
 /* Products of the panel's sketches and a tile's, unless their heads and what is left of the norms
  * show already that no row is as near to any of these centroids as to its own. Returns how much
  * farther they are then, or 0. */
-static FASTKM_INLINE float sketch_tile(const filter_pass* pass, const filtered_panel* panel,
+static FASTKM_INLINE float sketch_tile(const filter_pass* pass, filtered_panel* panel,
                                        int64_t j_begin, const int n_centroids, const int has_head,
                                        lines_ahead ahead) {
     const fastkm_filter* filter = pass->filter;
@@ -187,18 +229,19 @@ static FASTKM_INLINE float sketch_tile(const filter_pass* pass, const filtered_p
     if (has_head) {
         const float *tails = sketches + (width - 1) * PANEL_ROWS,
                     *tails_of_tile = tile + (width - 1) * n_centroids;
-        vf gap = vf_set1(INFINITY);
+        vf gap = vf_set1(INFINITY), least[TILE_VECTORS];
         uint32_t is_open = 0;
         for (int v = 0; v < TILE_VECTORS; v++) {
             const vf tail = vf_load(tails + v * LANES);
-            vf least = vf_set1(INFINITY);
+            least[v] = vf_set1(INFINITY);
             for (int j = 0; j < n_centroids; j++)
-                least = vf_min(vf_fma(tail, vf_set1(tails_of_tile[j]), product[j][v]), least);
+                least[v] = vf_min(vf_fma(tail, vf_set1(tails_of_tile[j]), product[j][v]), least[v]);
             is_open |=
-                ~vm_bits(vf_lt(vf_load(panel->limits + v * LANES), least)) & ((1u << LANES) - 1);
-            gap = vf_min(margin_of(pass, panel, v * LANES, least), gap);
+                ~vm_bits(vf_lt(vf_load(panel->limits + v * LANES), least[v])) & ((1u << LANES) - 1);
+            gap = vf_min(margin_of(pass, panel, v * LANES, least[v]), gap);
         }
         if (!is_open) {
+            for (int v = 0; v < TILE_VECTORS; v++) keep_least(panel, v * LANES, least[v]);
             for (int64_t line = 0; line < here.lines_per_tile; line++)
                 prefetch(here.next + line * LINE_BYTES);
             pass->work->n_products += panel->n_rows * n_centroids * (head + 1);
@@ -216,10 +259,13 @@ static FASTKM_INLINE float sketch_tile(const filter_pass* pass, const filtered_p
 
 /* Adds centroid j to the lists of the rows, from r_begin on, whose limits its products are not
  * above. */
-static void list_open(const filter_pass* pass, const filtered_panel* panel, vf limit,
-                      int64_t r_begin, int32_t j) {
+static void list_open(const filter_pass* pass, filtered_panel* panel, vf limit, int64_t r_begin,
+                      int32_t j) {
     const float* products = panel->products + j * PANEL_ROWS;
-    uint32_t open = ~vm_bits(vf_lt(limit, vf_load(products + r_begin))) & ((1u << LANES) - 1);
+    const vf product = vf_load(products + r_begin);
+    const vm is_above = vf_lt(limit, product);
+    uint32_t open = ~vm_bits(is_above) & ((1u << LANES) - 1);
+    keep_least(panel, r_begin, vf_select(is_above, product, vf_set1(INFINITY)));
     for (int64_t r = r_begin; open; r++, open >>= 1) {
         fastkm_candidate_list* list = &panel->lists[r];
         if (!(open & 1) || is_excluded_rival(pass, panel, r, j, products[r])) continue;
@@ -234,7 +280,7 @@ static void list_open(const filter_pass* pass, const filtered_panel* panel, vf l
 /* Adds those of a tile's centroids to the lists whose product is not above the row's limit. Returns
  * how much farther than its own centroid they are at least to every row; 0 where that is unknown.
  */
-static float list_tile(const filter_pass* pass, const filtered_panel* panel, int64_t j_begin) {
+static float list_tile(const filter_pass* pass, filtered_panel* panel, int64_t j_begin) {
     const int64_t j_end = FASTKM_MIN(j_begin + FASTKM_TILE_CENTROIDS, pass->centroids->k);
     vf gap = vf_set1(INFINITY);
     uint32_t is_open = 0;
@@ -249,9 +295,10 @@ static float list_tile(const filter_pass* pass, const filtered_panel* panel, int
             is_open = 1;
             for (int64_t j = j_begin; j < j_end; j++)
                 list_open(pass, panel, limit, r_begin, (int32_t)j);
-        } else if (!is_open) {
-            gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
+            continue;
         }
+        keep_least(panel, r_begin, least);
+        if (!is_open) gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
     }
     return is_open ? 0 : least_lane(gap);
 }
@@ -272,7 +319,10 @@ static void tighten(const filter_pass* pass, int64_t r, filtered_panel* panel) {
     if (list->count > FASTKM_KEPT_CANDIDATES) return;
     const float limit = product_limit(pass->filter, &sketch, measured->upper);
     for (int32_t c = 0; c < list->count; c++) {
-        if (list->product[c] > limit) continue;
+        if (list->product[c] > limit) {
+            panel->least[r] = FASTKM_MIN(panel->least[r], list->product[c]);
+            continue;
+        }
         list->index[n_kept] = list->index[c];
         list->product[n_kept++] = list->product[c];
     }
@@ -346,6 +396,7 @@ static int32_t refine(const filter_pass* pass, int64_t r, filtered_panel* panel)
         const float upper = measured->upper;
         const int32_t j = is_listed ? list->index[c] : (int32_t)c;
         const float product = is_listed ? list->product[c] : panel->products[c * PANEL_ROWS + r];
+        if (product > limit) panel->least[r] = FASTKM_MIN(panel->least[r], product);
         if (product > limit || j == measured->tried) continue;
         measure(pass, row, j, measured);
         if (measured->upper < upper) limit = product_limit(filter, row, measured->upper);
@@ -355,8 +406,9 @@ static int32_t refine(const filter_pass* pass, int64_t r, filtered_panel* panel)
     if (!is_clear)
         label = filter->centroids.place[exact_label(pass->points, pass->frame, pass->centroids,
                                                     panel->rows[r], pass->scratch)];
-    bounds->own_rest =
-        outside_of(measured->upper, inside_lower(pass, row, product_of(panel, r, label), label));
+    bounds->own_rest = before_drifts(
+        outside_of(measured->upper, inside_lower(pass, row, product_of(panel, r, label), label)),
+        filter->drifts[label]);
     for (int o = 0; o < FASTKM_RIVALS; o++) {
         const int32_t j = is_clear ? measured->others[o] : -1;
         bounds->rivals[o] = j;
@@ -384,9 +436,11 @@ static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32
         measured_row measured = not_measured(labels[r]);
         centre_row(pass->points, pass->frame, rows[r], pass->scratch->panel);
         measure(pass, &sketch, labels[r], &measured);
-        pass->filter->bounds[panel->slots[r]].own_rest =
+        pass->filter->bounds[panel->slots[r]].own_rest = before_drifts(
             outside_of(measured.upper,
-                       inside_lower(pass, &sketch, product_of(panel, r, labels[r]), labels[r]));
+                       inside_lower(pass, &sketch, product_of(panel, r, labels[r]), labels[r])),
+            pass->filter->drifts[labels[r]]);
+        panel->measured[r] = not_measured(labels[r]);
         for (int o = 0; o < FASTKM_RIVALS; o++)
             pass->filter->bounds[panel->slots[r]].rivals[o] = -1;
     }
@@ -439,12 +493,19 @@ static void load_sketches(const filter_pass* pass, const filtered_panel* panel, 
         }
 }
 
-/* Asks memory for what the pass reads first of the rows from place i of the order on. */
-static void prefetch_sketches(const filter_pass* pass, int64_t i, int64_t i_end) {
+/* Rows that a pass has come to, and what it reads of them first is on its way. */
+typedef struct {
+    int64_t begin; /* the place in the order of the first, where all that follow are taken */
+    int64_t n_rows;
+    int32_t rows[PANEL_ROWS];
+} awaited_rows;
+
+/* Asks memory for what the pass reads first of these rows. */
+static void prefetch_sketches(const filter_pass* pass, const awaited_rows* awaited) {
     const fastkm_filter* filter = pass->filter;
     const int64_t bytes = (filter->p + 2) * (int64_t)sizeof(float);
-    for (; i < i_end; i++) {
-        const int64_t slot = filter->slots[filter->order[i]];
+    for (int64_t r = 0; r < awaited->n_rows; r++) {
+        const int64_t slot = filter->slots[awaited->rows[r]];
         const char* sketch = (const char*)filter->sketches + slot * bytes;
         for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(sketch + byte);
         prefetch(sketch + bytes - 1);
@@ -452,9 +513,28 @@ static void prefetch_sketches(const filter_pass* pass, int64_t i, int64_t i_end)
     }
 }
 
+/* Takes the next rows from place i of the order on, but for those that are surely nearest to their
+ * own centroids, whatever has moved since their gaps were found: these keep their labels. Returns
+ * the place behind them. */
+static int64_t await_rows(const filter_pass* pass, int64_t i, int64_t i_end,
+                          const int32_t* labels_old, int32_t* labels, awaited_rows* awaited) {
+    const fastkm_filter* filter = pass->filter;
+    awaited->begin = i;
+    awaited->n_rows = 0;
+    for (; i < i_end && awaited->n_rows < PANEL_ROWS; i++) {
+        const int32_t row = filter->order[i], label = labels_old[row];
+        const int is_settled = filter->by_rows && filter->row_gaps[row] > filter->row_moves[label];
+        labels[row] = label;
+        awaited->rows[awaited->n_rows] = row; /* no branch, which would be foreseen badly */
+        awaited->n_rows += !is_settled;
+    }
+    prefetch_sketches(pass, awaited);
+    return i;
+}
+
 /* Products of the panel's sketches and those of tile o of its list; returns as sketch_tile. The
  * o-th row that the panel before it must read is asked for meanwhile. */
-static float sketch_listed(const filter_pass* pass, const filtered_panel* panel, int64_t o,
+static float sketch_listed(const filter_pass* pass, filtered_panel* panel, int64_t o,
                            const filtered_panel* before) {
     const int64_t k = pass->centroids->k, j = panel->tiles[o] * FASTKM_TILE_CENTROIDS;
     const int has_head = pass->filter->head > 0 && o >= panel->n_own_tiles;
@@ -511,20 +591,22 @@ static void bound_own(const filter_pass* pass, const float own_sketch_rests[PANE
     }
 }
 
-/* Takes the rows from place i of the order on. Their labels are those before the centroids moved,
- * and nothing is listed yet. */
-static void begin_panel(const filter_pass* pass, int64_t i, int64_t n_rows,
+/* Takes the rows awaited. Their labels are those before the centroids moved, and nothing is listed
+ * yet. */
+static void begin_panel(const filter_pass* pass, const awaited_rows* awaited,
                         const int32_t* labels_old, filtered_panel* panel) {
-    panel->rows = pass->filter->order + i;
-    panel->n_rows = n_rows;
+    const int64_t place = awaited->begin / PANEL_ROWS;
+    panel->n_rows = awaited->n_rows;
     panel->n_open = 0;
-    panel->gaps = pass->filter->gaps + i / PANEL_ROWS * n_tiles_of(pass->centroids->k);
-    panel->moves = pass->filter->panel_moves + i / PANEL_ROWS;
+    panel->gaps = pass->filter->gaps + place * n_tiles_of(pass->centroids->k);
+    panel->moves = pass->filter->panel_moves + place;
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         panel->lists[r].count = 0;
         panel->own[r] = -1;
+        panel->least[r] = panel->rival_gaps[r] = INFINITY;
     }
     for (int64_t r = 0; r < panel->n_rows; r++) {
+        panel->rows[r] = awaited->rows[r];
         panel->slots[r] = pass->filter->slots[panel->rows[r]];
         panel->own[r] = pass->filter->centroids.place[labels_old[panel->rows[r]]];
     }
@@ -539,9 +621,8 @@ static void bound_rows(const filter_pass* pass, filtered_panel* panel) {
         if (r >= panel->n_rows) continue;
         const int32_t own = panel->own[r];
         float* own_product = panel->products + own * PANEL_ROWS + r;
-        fastkm_row_bounds* bounds = filter->bounds + panel->slots[r];
-        bounds->own_rest = (bounds->own_rest + filter->centroids.drifts[own]) * (1 + 0x1p-22f);
-        panel->own_rests[r] = bounds->own_rest;
+        const fastkm_row_bounds* bounds = filter->bounds + panel->slots[r];
+        panel->own_rests[r] = after_drifts(bounds->own_rest, filter->drifts[own]);
         panel->own_products[r] = *own_product;
         *own_product = INFINITY;
         own_sketch_rests[r] = filter->centroids.rests[own];
@@ -571,13 +652,34 @@ static void list_panel(const filter_pass* pass, filtered_panel* panel,
             gap = list_tile(pass, panel, t * FASTKM_TILE_CENTROIDS);
             panel->tiles[n_left++] = t;
         }
-        panel->gaps[t] = lasting(gap, *panel->moves + pass->filter->tile_moves[t]);
+        if (!pass->filter->by_rows)
+            panel->gaps[t] = lasting(gap, *panel->moves + pass->filter->tile_moves[t]);
     }
     for (int64_t o = panel->n_tiles; o < before->n_open; o++)
         prefetch_row(pass->points, before->rows[before->open[o]]);
     panel->n_tiles = n_left;
     for (int64_t r = 0; r < panel->n_rows; r++)
         if (panel->lists[r].count) panel->open[panel->n_open++] = r;
+}
+
+/* Keeps how much farther than its own centroid the others are from each row at least: as measured,
+ * or as the sketches say. */
+static void keep_row_gaps(const filter_pass* pass, const filtered_panel* panel,
+                          const int32_t places[PANEL_ROWS]) {
+    const fastkm_filter* filter = pass->filter;
+    float margins[PANEL_ROWS];
+    for (int64_t r = 0; r < PANEL_ROWS; r += LANES)
+        vf_store(margins + r, margin_of(pass, panel, r, vf_load(panel->least + r)));
+    for (int64_t r = 0; r < panel->n_rows; r++) {
+        const measured_row* measured = &panel->measured[r];
+        double gap = FASTKM_MIN(margins[r], panel->rival_gaps[r]);
+        if (measured->upper < INFINITY) {
+            const double other = measured->other_lowers[0] * (1 - MARGIN);
+            gap = FASTKM_MIN(gap + panel->uppers[r], other) - measured->upper;
+        }
+        const int32_t label = filter->centroids.order[places[r]];
+        filter->row_gaps[panel->rows[r]] = lasting(gap, filter->row_moves[label]);
+    }
 }
 
 /* Writes the panel's labels. To a row that leaves its centroid that one is a centroid as all
@@ -588,9 +690,10 @@ static void end_panel(const filter_pass* pass, filtered_panel* panel, int32_t* l
     settle_lists(pass, panel, places);
     for (int64_t r = 0; r < panel->n_rows; r++) {
         labels[panel->rows[r]] = pass->filter->centroids.order[places[r]];
-        if (places[r] != panel->own[r])
+        if (places[r] != panel->own[r] && !pass->filter->by_rows)
             panel->gaps[panel->own[r] / FASTKM_TILE_CENTROIDS] = -INFINITY;
     }
+    if (pass->filter->by_rows) keep_row_gaps(pass, panel, places);
 }
 
 /* Squared distance of float32 coordinates and float64 ones. */
@@ -630,7 +733,8 @@ static void measure_rows(const fastkm_points* points, const fastkm_frame* frame,
         const double sq_inside = sq_dist_to(sketch, centroids->inside + j * 2 * p, p);
         const double error = (double)bounds->error + centroids->errors[j];
         const double inside = (sqrt(sq_inside) * (1 - sketch_sum_error) - error) / filter->stretch;
-        bounds->own_rest = outside_of(measured.upper, inside * 0.99999);
+        bounds->own_rest =
+            before_drifts(outside_of(measured.upper, inside * 0.99999), filter->drifts[j]);
     }
 }
 
@@ -675,16 +779,27 @@ static void assign_filtered(const fastkm_points* points, const fastkm_frame* fra
     filtered_panel panels[2];
     for (int side = 0; side < 2; side++) {
         panels[side].products = work->products + side * centroids->k * PANEL_ROWS;
-        panels[side].tiles = work->tiles + side * n_tiles_of(centroids->k);
+        panels[side].tiles = work->tiles + side * 2 * n_tiles_of(centroids->k);
+        panels[side].marks = panels[side].tiles + n_tiles_of(centroids->k);
         panels[side].lists = scratch->lists + side * PANEL_ROWS;
     }
     filtered_panel *panel = &panels[0], *before = &panels[1];
     before->n_open = before->n_rows = 0;
-    for (int64_t i = i_begin; i < i_end + PANEL_ROWS; i += PANEL_ROWS) {
-        if (i < i_end) {
-            begin_panel(&pass, i, FASTKM_MIN(i_end - i, PANEL_ROWS), labels_old, panel);
-            choose_tiles(&pass, panel);
-            prefetch_sketches(&pass, i + 2 * PANEL_ROWS, FASTKM_MIN(i_end, i + 3 * PANEL_ROWS));
+    awaited_rows awaited[PANELS_AHEAD + 1];
+    int64_t i = i_begin, n_awaited = 0;
+    for (; n_awaited < PANELS_AHEAD; n_awaited++)
+        i = await_rows(&pass, i, i_end, labels_old, labels, &awaited[n_awaited]);
+    for (int64_t b = 0; awaited[b % (PANELS_AHEAD + 1)].n_rows || before->n_rows; b++) {
+        const awaited_rows* here = &awaited[b % (PANELS_AHEAD + 1)];
+        panel->n_rows = 0;
+        if (here->n_rows) {
+            begin_panel(&pass, here, labels_old, panel);
+            if (filter->by_rows)
+                take_all_tiles(&pass, panel);
+            else
+                choose_tiles(&pass, panel);
+            i = await_rows(&pass, i, i_end, labels_old, labels,
+                           &awaited[(b + PANELS_AHEAD) % (PANELS_AHEAD + 1)]);
             list_panel(&pass, panel, before);
         }
         if (before->n_rows) end_panel(&pass, before, labels);

@@ -276,8 +276,8 @@ typedef struct {
 typedef struct {
     float sq_norm;  /* of its sketch */
     float error;    /* how far rounding may have moved its sketch */
-    float own_rest; /* at least the distance to the own centroid outside of the basis, before that
-                       drifted; infinite where nothing is known */
+    float own_rest; /* at least the distance to the own centroid outside of the basis, less all that
+                       it has drifted there since the filter began; infinite where nothing is known */
     /* Places of centroids that were measured, or -1, and at most how far each is outside of the
      * basis and all that it has drifted there since the filter began. */
     int32_t rivals[FASTKM_RIVALS];
@@ -301,13 +301,17 @@ typedef struct {
     double* panel_moves; /* (n_panels,) INOUT: of a panel's fastest own centroid */
     float* gaps; /* (n_panels, n_tiles) INOUT: no row of the panel is as near to a centroid of the
                     tile as to its own until panel and tile have moved so far, all told */
+    int by_rows; /* gaps are kept for rows, and not for panels and tiles */
+    double* row_moves; /* (k,) of a label's centroid and the fastest other one, round by round */
+    float* row_gaps;   /* (n,) INOUT: a row is as near to no other centroid as to its own until the
+                          row_moves of its label have come so far */
 } fastkm_filter;
 
 /* What a thread's filtered pass works in, and the work that it could not avoid. */
 typedef struct {
     float* panel;          /* (p + 2, panel rows) some sketches, coordinates first */
     float* products;       /* (2, k, panel rows) */
-    int32_t* tiles;        /* (2, n_tiles) */
+    int32_t* tiles;        /* (2, 2, n_tiles) */
     int64_t n_products;    /* of two numbers, in sketches */
     int64_t n_rows_read;   /* of X */
     int64_t n_distances;   /* measured */
