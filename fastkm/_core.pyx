@@ -180,6 +180,13 @@ cdef extern from "kernels.h" nogil:
         float sq_norm, error, own_rest
         int32_t[FASTKM_RIVALS] rivals
 
+    ctypedef struct fastkm_travel:
+        double alone, with_fastest
+
+    ctypedef struct fastkm_row_gaps:
+        int32_t rival
+        float to_rival, to_others
+
     ctypedef struct fastkm_filter:
         int64_t p, head
         const int32_t* order
@@ -193,8 +200,8 @@ cdef extern from "kernels.h" nogil:
         double* panel_moves
         float* gaps
         bint by_rows
-        double* row_moves
-        float* row_gaps
+        fastkm_travel* travels
+        fastkm_row_gaps* row_gaps
 
     ctypedef struct fastkm_filter_work:
         float* panel

@@ -80,7 +80,7 @@ cdef enum:
     LEAST_TILES_WITH_HEAD = 4
     # With gaps of rows, tasks of each thread at least, and rows of a task at most.
     TASKS_OF_GAPS = 8
-    MOST_ROWS_AT_ONCE = 4096
+    MOST_ROWS_AT_ONCE = 1024
 
 
 cdef class Filter:
@@ -140,9 +140,9 @@ cdef class Filter:
         self.float64_memory.allocate(self.float64_bytes(), zero=True)
         self.filter.centroids.inside = <double*>self.float64_memory.start
         self.filter.drifts = self.filter.centroids.inside + k * 2 * p
-        self.filter.row_moves = self.filter.drifts + k
-        self.filter.tile_moves = self.filter.row_moves + k
+        self.filter.tile_moves = self.filter.drifts + k
         self.filter.panel_moves = self.filter.tile_moves + self.n_tiles
+        self.filter.travels = <fastkm_travel*>(self.filter.panel_moves + self.n_panels)
         self.thread_memory = _Memory()
         # Of one thread: a panel of sketches, and products and tiles of two panels.
         self.bytes_of_thread = _size(2 * k + p + 2, self.panel_rows, sizeof(float)) + 4 * self.n_tiles * sizeof(int32_t)
@@ -171,8 +171,8 @@ cdef class Filter:
 
     cdef size_t float64_bytes(self) except? 0:
         """Of the centroids' coordinates and of all moves."""
-        return _size(self.k, 2 * self.basis.p + 2, sizeof(double)) \
-            + _size(self.n_tiles + self.n_panels, 1, sizeof(double))
+        return _size(self.k, 2 * self.basis.p + 1, sizeof(double)) \
+            + _size(self.n_tiles + self.n_panels, 1, sizeof(double)) + _size(self.k, 1, sizeof(fastkm_travel))
 
     cdef int keep_order(self, const int32_t[::1] centroid_order) except -1:
         """Make room for orders. Rows as they come."""
@@ -300,8 +300,8 @@ cdef class Filter:
         """
         if not self.filter.by_rows:
             self.row_gap_memory = _Memory()
-            self.row_gap_memory.allocate(_size(self.n, 1, sizeof(float)))
-            self.filter.row_gaps = <float*>self.row_gap_memory.start
+            self.row_gap_memory.allocate(_size(self.n, 1, sizeof(fastkm_row_gaps)))
+            self.filter.row_gaps = <fastkm_row_gaps*>self.row_gap_memory.start
             self.filter.by_rows = True
             self.forget_gaps()
 
@@ -310,7 +310,8 @@ cdef class Filter:
         for item in range(self.n_panels * self.n_tiles):
             self.filter.gaps[item] = -<float>INFINITY
         for item in range(self.n if self.filter.by_rows else 0):
-            self.filter.row_gaps[item] = -<float>INFINITY
+            self.filter.row_gaps[item].rival = 0
+            self.filter.row_gaps[item].to_rival = self.filter.row_gaps[item].to_others = -<float>INFINITY
 
     cdef int64_t rows_at_once(self, int64_t n_rows) noexcept nogil:
         """Rows of a task: many where few of them are looked at, as these fill panels."""
@@ -352,16 +353,18 @@ cdef class Filter:
         return 0
 
     cdef void move_rows(self) noexcept nogil:
-        """Add to what each centroid and the fastest other one have moved."""
+        """Add to the centroids' travels."""
         cdef const float* moves = self.filter.centroids.moves
+        cdef fastkm_travel* travel
         cdef float fastest = 0, second = 0
         cdef int64_t j
         for j in range(self.k):
             second = max(second, min(moves[j], fastest))
             fastest = max(fastest, moves[j])
         for j in range(self.k):
-            self.filter.row_moves[self.filter.centroids.order[j]] += \
-                <double>moves[j] + (second if moves[j] == fastest else fastest)
+            travel = self.filter.travels + self.filter.centroids.order[j]
+            travel.alone += moves[j]
+            travel.with_fastest += <double>moves[j] + (second if moves[j] == fastest else fastest)
 
 
 cdef int _invert_order(str name, const int32_t* order, int64_t k, int32_t* place_of) except -1:

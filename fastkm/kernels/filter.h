@@ -96,6 +96,23 @@ static void measure(const filter_pass* pass, const row_sketch* row, int32_t j,
                 pass->sum_error, j, measured);
 }
 
+/* Of the centroids that are not a row's own: the nearest as far as is known, how much farther it is
+ * than the own one at least, and how much all others are. */
+typedef struct {
+    int32_t rival;
+    float gap, other_gap;
+} nearest_others;
+
+static FASTKM_INLINE void add_gap(nearest_others* others, int32_t j, float gap) {
+    if (gap < others->gap) {
+        others->other_gap = others->gap;
+        others->gap = gap;
+        others->rival = j;
+    } else if (gap < others->other_gap) {
+        others->other_gap = gap;
+    }
+}
+
 /* A panel's rows between the sketches and their labels. */
 typedef struct {
     int32_t rows[PANEL_ROWS];
@@ -110,9 +127,11 @@ typedef struct {
     float* products; /* (k, PANEL_ROWS) of sketches, of those tiles; infinite for a row and its own
                         centroid */
     float own_products[PANEL_ROWS], limits[PANEL_ROWS];
-    /* Of the centroids that are neither a row's own nor measured: the least product of sketches, and
-     * how much farther than the own one those are at least whose sketch did not show it. */
-    float least[PANEL_ROWS], rival_gaps[PANEL_ROWS];
+    /* By rows: the two least products of sketches that are above the limits, and whose the least is;
+     * and the centroids whose sketch did not show that they are farther, but their last distance. */
+    float least[PANEL_ROWS], second[PANEL_ROWS];
+    int32_t nearest[PANEL_ROWS];
+    nearest_others rivals[PANEL_ROWS];
     float uppers[PANEL_ROWS]; /* at least the distances to the own centroids, by a margin */
     int32_t own[PANEL_ROWS];
     float own_rests[PANEL_ROWS];
@@ -149,8 +168,7 @@ static int is_excluded_rival(const filter_pass* pass, filtered_panel* panel, int
         const double sq_lower = inside * inside + (rest > 0 ? rest * rest : 0);
         const double upper = panel->uppers[r];
         if (!(sq_lower > upper * upper)) return 0;
-        const float gap = (float)(sqrt(sq_lower) * (1 - MARGIN) - upper);
-        panel->rival_gaps[r] = FASTKM_MIN(panel->rival_gaps[r], gap);
+        add_gap(&panel->rivals[r], j, (float)(sqrt(sq_lower) * (1 - MARGIN) - upper));
         return 1;
     }
     return 0;
@@ -206,9 +224,25 @@ static FASTKM_INLINE vf margin_of(const filter_pass* pass, const filtered_panel*
     return vf_sub(lower, vf_load(panel->uppers + r));
 }
 
-/* Keeps the least product of sketches of a vector of rows. */
-static FASTKM_INLINE void keep_least(filtered_panel* panel, int64_t r, vf product) {
-    vf_store(panel->least + r, vf_min(product, vf_load(panel->least + r)));
+/* Keeps a product of some of the rows with centroid j if it is one of the two least. */
+static FASTKM_INLINE void keep_product(filtered_panel* panel, int64_t r, vf product, int32_t j) {
+    const vf least = vf_load(panel->least + r);
+    const vi nearest = vi_load(panel->nearest + r);
+    vf_store(panel->second + r,
+             vf_min(vf_max(product, least), vf_load(panel->second + r)));
+    vf_store(panel->least + r, vf_min(product, least));
+    vi_store(panel->nearest + r, vi_select(vf_lt(product, least), vi_set1(j), nearest));
+}
+
+/* The same of one row. */
+static void keep_product_of(filtered_panel* panel, int64_t r, float product, int32_t j) {
+    if (product < panel->least[r]) {
+        panel->second[r] = panel->least[r];
+        panel->least[r] = product;
+        panel->nearest[r] = j;
+    } else {
+        panel->second[r] = FASTKM_MIN(panel->second[r], product);
+    }
 }
 
 /* Products of the panel's sketches and a tile's, unless their heads and what is left of the norms
@@ -241,7 +275,9 @@ static FASTKM_INLINE float sketch_tile(const filter_pass* pass, filtered_panel* 
             gap = vf_min(margin_of(pass, panel, v * LANES, least[v]), gap);
         }
         if (!is_open) {
-            for (int v = 0; v < TILE_VECTORS; v++) keep_least(panel, v * LANES, least[v]);
+            for (int v = 0; v < TILE_VECTORS; v++) /* whose it is does not show */
+                vf_store(panel->second + v * LANES,
+                         vf_min(least[v], vf_load(panel->second + v * LANES)));
             for (int64_t line = 0; line < here.lines_per_tile; line++)
                 prefetch(here.next + line * LINE_BYTES);
             pass->work->n_products += panel->n_rows * n_centroids * (head + 1);
@@ -265,7 +301,8 @@ static void list_open(const filter_pass* pass, filtered_panel* panel, vf limit, 
     const vf product = vf_load(products + r_begin);
     const vm is_above = vf_lt(limit, product);
     uint32_t open = ~vm_bits(is_above) & ((1u << LANES) - 1);
-    keep_least(panel, r_begin, vf_select(is_above, product, vf_set1(INFINITY)));
+    if (pass->filter->by_rows)
+        keep_product(panel, r_begin, vf_select(is_above, product, vf_set1(INFINITY)), j);
     for (int64_t r = r_begin; open; r++, open >>= 1) {
         fastkm_candidate_list* list = &panel->lists[r];
         if (!(open & 1) || is_excluded_rival(pass, panel, r, j, products[r])) continue;
@@ -297,8 +334,10 @@ static float list_tile(const filter_pass* pass, filtered_panel* panel, int64_t j
                 list_open(pass, panel, limit, r_begin, (int32_t)j);
             continue;
         }
-        keep_least(panel, r_begin, least);
-        if (!is_open) gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
+        if (pass->filter->by_rows)
+            for (int64_t j = j_begin; j < j_end; j++)
+                keep_product(panel, r_begin, vf_load(of_tile + j * PANEL_ROWS), (int32_t)j);
+        else if (!is_open) gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
     }
     return is_open ? 0 : least_lane(gap);
 }
@@ -320,7 +359,7 @@ static void tighten(const filter_pass* pass, int64_t r, filtered_panel* panel) {
     const float limit = product_limit(pass->filter, &sketch, measured->upper);
     for (int32_t c = 0; c < list->count; c++) {
         if (list->product[c] > limit) {
-            panel->least[r] = FASTKM_MIN(panel->least[r], list->product[c]);
+            keep_product_of(panel, r, list->product[c], list->index[c]);
             continue;
         }
         list->index[n_kept] = list->index[c];
@@ -396,7 +435,7 @@ static int32_t refine(const filter_pass* pass, int64_t r, filtered_panel* panel)
         const float upper = measured->upper;
         const int32_t j = is_listed ? list->index[c] : (int32_t)c;
         const float product = is_listed ? list->product[c] : panel->products[c * PANEL_ROWS + r];
-        if (product > limit) panel->least[r] = FASTKM_MIN(panel->least[r], product);
+        if (product > limit) keep_product_of(panel, r, product, j);
         if (product > limit || j == measured->tried) continue;
         measure(pass, row, j, measured);
         if (measured->upper < upper) limit = product_limit(filter, row, measured->upper);
@@ -513,6 +552,14 @@ static void prefetch_sketches(const filter_pass* pass, const awaited_rows* await
     }
 }
 
+/* Whether its label is surely the nearest centroid to a row, whatever has moved since its gaps were
+ * found. */
+static FASTKM_INLINE int is_nearest(const fastkm_filter* filter, int32_t row, int32_t label) {
+    const fastkm_row_gaps gaps = filter->row_gaps[row];
+    const fastkm_travel own = filter->travels[label], rival = filter->travels[gaps.rival];
+    return (gaps.to_rival > own.alone + rival.alone) & (gaps.to_others > own.with_fastest);
+}
+
 /* Takes the next rows from place i of the order on, but for those that are surely nearest to their
  * own centroids, whatever has moved since their gaps were found: these keep their labels. Returns
  * the place behind them. */
@@ -523,7 +570,7 @@ static int64_t await_rows(const filter_pass* pass, int64_t i, int64_t i_end,
     awaited->n_rows = 0;
     for (; i < i_end && awaited->n_rows < PANEL_ROWS; i++) {
         const int32_t row = filter->order[i], label = labels_old[row];
-        const int is_settled = filter->by_rows && filter->row_gaps[row] > filter->row_moves[label];
+        const int is_settled = filter->by_rows && is_nearest(filter, row, label);
         labels[row] = label;
         awaited->rows[awaited->n_rows] = row; /* no branch, which would be foreseen badly */
         awaited->n_rows += !is_settled;
@@ -603,7 +650,9 @@ static void begin_panel(const filter_pass* pass, const awaited_rows* awaited,
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         panel->lists[r].count = 0;
         panel->own[r] = -1;
-        panel->least[r] = panel->rival_gaps[r] = INFINITY;
+        panel->least[r] = panel->second[r] = INFINITY;
+        panel->nearest[r] = 0;
+        panel->rivals[r] = (nearest_others){0, INFINITY, INFINITY};
     }
     for (int64_t r = 0; r < panel->n_rows; r++) {
         panel->rows[r] = awaited->rows[r];
@@ -667,18 +716,30 @@ static void list_panel(const filter_pass* pass, filtered_panel* panel,
 static void keep_row_gaps(const filter_pass* pass, const filtered_panel* panel,
                           const int32_t places[PANEL_ROWS]) {
     const fastkm_filter* filter = pass->filter;
-    float margins[PANEL_ROWS];
-    for (int64_t r = 0; r < PANEL_ROWS; r += LANES)
-        vf_store(margins + r, margin_of(pass, panel, r, vf_load(panel->least + r)));
+    const int32_t* order = filter->centroids.order;
+    float gaps[PANEL_ROWS], other_gaps[PANEL_ROWS];
+    for (int64_t r = 0; r < PANEL_ROWS; r += LANES) {
+        vf_store(gaps + r, margin_of(pass, panel, r, vf_load(panel->least + r)));
+        vf_store(other_gaps + r, margin_of(pass, panel, r, vf_load(panel->second + r)));
+    }
     for (int64_t r = 0; r < panel->n_rows; r++) {
         const measured_row* measured = &panel->measured[r];
-        double gap = FASTKM_MIN(margins[r], panel->rival_gaps[r]);
+        nearest_others others = panel->rivals[r];
+        add_gap(&others, panel->nearest[r], gaps[r]);
+        others.other_gap = FASTKM_MIN(others.other_gap, other_gaps[r]);
         if (measured->upper < INFINITY) {
-            const double other = measured->other_lowers[0] * (1 - MARGIN);
-            gap = FASTKM_MIN(gap + panel->uppers[r], other) - measured->upper;
+            const float nearer = panel->uppers[r] - measured->upper;
+            others.gap += nearer;
+            others.other_gap += nearer;
+            for (int o = 0; o < 2; o++)
+                add_gap(&others, measured->others[o],
+                        measured->other_lowers[o] * (float)(1 - MARGIN) - measured->upper);
         }
-        const int32_t label = filter->centroids.order[places[r]];
-        filter->row_gaps[panel->rows[r]] = lasting(gap, filter->row_moves[label]);
+        const int32_t label = order[places[r]], rival = order[FASTKM_MAX(others.rival, 0)];
+        const fastkm_travel own = filter->travels[label];
+        filter->row_gaps[panel->rows[r]] = (fastkm_row_gaps){
+            rival, lasting(others.gap, own.alone + filter->travels[rival].alone),
+            lasting(others.other_gap, own.with_fastest)};
     }
 }
 

@@ -284,6 +284,18 @@ typedef struct {
     float rival_rests[FASTKM_RIVALS];
 } fastkm_row_bounds;
 
+/* How far a centroid has moved, round by round, and how far with the fastest other one. */
+typedef struct {
+    double alone, with_fastest;
+} fastkm_travel;
+
+/* A row is as near to no other centroid as to its own: not to its rival until it and the own one
+ * have travelled so far, and not to the others until the own one and the fastest have. */
+typedef struct {
+    int32_t rival;
+    float to_rival, to_others;
+} fastkm_row_gaps;
+
 /* What a filtered pass knows before it reads X. All moves are since the filter began. */
 typedef struct {
     int64_t p;
@@ -302,9 +314,8 @@ typedef struct {
     float* gaps; /* (n_panels, n_tiles) INOUT: no row of the panel is as near to a centroid of the
                     tile as to its own until panel and tile have moved so far, all told */
     int by_rows; /* gaps are kept for rows, and not for panels and tiles */
-    double* row_moves; /* (k,) of a label's centroid and the fastest other one, round by round */
-    float* row_gaps;   /* (n,) INOUT: a row is as near to no other centroid as to its own until the
-                          row_moves of its label have come so far */
+    fastkm_travel* travels;    /* (k,) of the labels' centroids */
+    fastkm_row_gaps* row_gaps; /* (n,) INOUT */
 } fastkm_filter;
 
 /* What a thread's filtered pass works in, and the work that it could not avoid. */
