@@ -12,7 +12,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY, rint, sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 import os
 
@@ -705,6 +705,10 @@ cdef class _Crew:
         return _threads_worth(self.n_threads, n_tasks, work)
 
 
+# Share of the rows that change their labels, below which these are listed, and their sums moved after the labelling.
+cdef double FEW_MOVED = 0.05
+
+
 cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
     """Blocks handed out at once: neighbours, whose rows are prefetched; but at least eight turns a thread."""
     cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 4
@@ -889,6 +893,7 @@ cdef class Sums:
     cdef size_t n_bytes
     cdef int n_threads
     cdef bint is_private
+    cdef double share_moved  # of the rows labelled last
 
     def __cinit__(self, int64_t k, const double[::1] scale, double low_scale, int n_threads):
         self.k = k
@@ -903,6 +908,7 @@ cdef class Sums:
         if n_threads > 1 and self.is_private:
             self.private_memory = _Memory()
             self.private_memory.allocate(self.n_bytes * n_threads)
+        self.share_moved = 1
         self.sums.scale = &scale[0]
         self.sums.low_scale = low_scale
         self.sums.j_begin = 0
@@ -917,6 +923,13 @@ cdef class Sums:
     cdef fastkm_sums private_sums(self, int t) noexcept nogil:
         cdef fastkm_sums mine = self.sums
         self.place(&mine, self.private_memory.start + t * self.n_bytes)
+        return mine
+
+    cdef fastkm_sums owned(self, int64_t owner, int64_t n_owners) noexcept nogil:
+        """Those of a range of centroids."""
+        cdef fastkm_sums mine = self.sums
+        mine.j_begin = self.k * owner // n_owners
+        mine.j_end = self.k * (owner + 1) // n_owners
         return mine
 
     cdef void clear_private(self, int used) noexcept nogil:
@@ -956,7 +969,9 @@ cdef struct _Round:
     int32_t* labels
     const int32_t* labels_old
     bint recheck
-    bint accumulates
+    bint accumulates  # at once, block by block
+    int32_t* moved  # rows whose label changes, each block's from its own first place on; or NULL
+    int64_t* n_moved_of  # of each block
 
 
 include "_core_bytes.pxi"
@@ -990,6 +1005,7 @@ cdef class Engine:
     cdef bint has_bytes
     cdef _Memory exact_counts
     cdef int64_t* n_exact_of
+    cdef _Memory moved_memory
     cdef readonly int64_t k
     cdef double row_work
 
@@ -1182,10 +1198,44 @@ cdef class Engine:
         cdef int64_t end = min(i + task.block_rows, task.stop)
         cdef fastkm_sums mine
         self.label_block(task, i, end, t)
+        if task.moved != NULL:
+            task.n_moved_of[b] = self.list_moved(task, i, end)
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
         return self.move_rows(task, i, end, &mine, t)
+
+    cdef int64_t list_moved(self, const _Round* task, int64_t start, int64_t stop) noexcept nogil:
+        """List which of the rows change their labels; return how many."""
+        cdef int32_t* moved = task.moved + (start - task.start)
+        cdef int64_t i, row, n_moved = 0
+        for i in range(start, stop):
+            row = i if self.filter is None else self.filter.filter.order[i]
+            moved[n_moved] = <int32_t>row
+            n_moved += task.labels[row] != task.labels_old[row]
+        return n_moved
+
+    cdef int64_t move_listed(self, const _Round* task, int64_t n_blocks, Sums sums, int used) noexcept nogil:
+        """Move the sums of the rows that blocks have listed; return how many these are."""
+        cdef int64_t n_moved = 0, b, owner, n_owners
+        for b in range(n_blocks):
+            memmove(task.moved + n_moved, task.moved + b * task.block_rows, task.n_moved_of[b] * sizeof(int32_t))
+            n_moved += task.n_moved_of[b]
+        used = _threads_worth(used, self.k, 4.0 * n_moved * self.points.d)
+        if used == 1:
+            self.crew.kernels.accumulate_listed(&self.points.points, task.moved, n_moved, task.labels_old,
+                                                task.labels, &self.crew.scratches[0], &sums.sums)
+        else:
+            n_owners = min(<int64_t>(4 * used), self.k)
+            for owner in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
+                self.move_owned(task, n_moved, sums, owner, n_owners, threadid())
+        return n_moved
+
+    cdef void move_owned(self, const _Round* task, int64_t n_moved, Sums sums, int64_t owner, int64_t n_owners,
+                         int t) noexcept nogil:
+        cdef fastkm_sums mine = sums.owned(owner, n_owners)
+        self.crew.kernels.accumulate_listed(&self.points.points, task.moved, n_moved, task.labels_old, task.labels,
+                                            &self.crew.scratches[t], &mine)
 
     cdef int64_t move_rows(self, const _Round* task, int64_t start, int64_t stop, const fastkm_sums* sums,
                            int t) noexcept nogil:
@@ -1198,9 +1248,7 @@ cdef class Engine:
 
     cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t owner, int64_t n_owners,
                                   int t) noexcept nogil:
-        cdef fastkm_sums mine = sums.sums
-        mine.j_begin = self.k * owner // n_owners
-        mine.j_end = self.k * (owner + 1) // n_owners
+        cdef fastkm_sums mine = sums.owned(owner, n_owners)
         return self.move_rows(task, task.start, task.stop, &mine, t)
 
     def assign(self, int32_t[::1] labels, int64_t start, int64_t stop, const int32_t[::1] labels_old=None,
@@ -1238,7 +1286,10 @@ cdef class Engine:
         task.block_rows = block_rows
         task.labels = &labels[0]
         task.recheck = recheck
-        task.accumulates = sums is not None and (is_serial or sums.is_private)
+        task.moved = NULL
+        if sums is not None and sums.share_moved < FEW_MOVED and self.gaps is None and self.neighbours is None:
+            self.make_list(&task, n_blocks)
+        task.accumulates = sums is not None and task.moved == NULL and (is_serial or sums.is_private)
         if self.gaps is not None:
             return self.gaps.assign(&task, &self.centroids.centroids, sums)
         if self.neighbours is not None:
@@ -1255,13 +1306,26 @@ cdef class Engine:
                     n_changed += self.assign_block(&task, sums, False, b, threadid())
                 if task.accumulates:
                     sums.merge_private(used)
-        if sums is not None and not task.accumulates:
+        if task.moved != NULL:
+            n_changed = self.move_listed(&task, n_blocks, sums, used)
+        elif sums is not None and not task.accumulates:
             n_owners = min(<int64_t>(4 * used), self.k)
             with nogil:
                 for b in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
                     n_changed += self.accumulate_owned(&task, sums, b, n_owners, threadid())
             n_changed //= n_owners  # every owner counted all of them
+        if sums is not None:
+            sums.share_moved = <double>n_changed / max(stop - start, 1)
         return n_changed
+
+    cdef int make_list(self, _Round* task, int64_t n_blocks) except -1:
+        if self.moved_memory is None:
+            self.moved_memory = _Memory()
+            self.moved_memory.allocate(_size(self.points.n, 1, sizeof(int32_t)) + FASTKM_ALIGN
+                                       + _size(self.points.n // FASTKM_BLOCK_ROWS + 1, 1, sizeof(int64_t)))
+        task.n_moved_of = <int64_t*>self.moved_memory.start
+        task.moved = <int32_t*>(task.n_moved_of + n_blocks)
+        return 0
 
     def assign_and_measure(self, int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
         """Label rows [start, stop) and write their squared distances to their centroids, times exact_scale^2.
@@ -1280,6 +1344,7 @@ cdef class Engine:
         task.block_rows = FASTKM_BLOCK_ROWS
         task.labels = &labels[0]
         task.recheck = True
+        task.moved = NULL
         task.accumulates = False
         with nogil:
             if used == 1:

@@ -115,6 +115,7 @@ cdef class Batch:
         task.block_rows = FASTKM_BLOCK_ROWS
         task.labels = &labels[0]
         task.recheck = True
+        task.moved = NULL
         task.accumulates = False
         with nogil:
             if used == 1:
