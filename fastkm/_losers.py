@@ -128,5 +128,5 @@ class Losers:
         sq_moves = np.sum((step[1] - step[0]) ** 2, axis=1)
         farthest = math.sqrt(float(sq_moves.max())) * (1 + (problem.d + 16) * UNIT)
         nearest = math.sqrt(within * max(1 - 4 * problem.sq_dists_rounding(), 0.0))
-        left = max(nearest - farthest * math.sqrt(problem.n) - 4 * UNIT * nearest, 0.0)
+        left: float = max(nearest - farthest * math.sqrt(problem.n) - 4 * UNIT * nearest, 0.0)
         return left * left
