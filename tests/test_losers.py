@@ -209,8 +209,8 @@ def test_the_same_clusters_under_other_names_keep_the_first(questions):
 
 
 def test_rounding_of_the_moments_does_not_cost_the_winner(questions):
-    # 2^18 rows at 0.95 or -0.95: the computed sum of their squares is 2e-14 of itself too large. That
-    # is 5e-9, and the two starts leave 1.8e-11 and 2e-12.
+    # 2^18 rows at 0.95 or -0.95: the computed sum of their squares is 2e-14 of itself too large,
+    # which is 5e-9, and the two starts leave 1.8e-11 and 2e-12.
     X = np.where(np.arange(2**18) % 2 == 0, 0.95, -0.95)[:, None]
     X[[0, 2]] += 3e-6
     X[[1, 3]] -= 1e-6
