@@ -80,7 +80,7 @@ def run(
     Returns
     -------
     run : Run, or None
-        None if `losers` has this run, which is then neither labelled nor measured in the end.
+        None if `losers` has this run, whose inertia is then not measured.
 
     Notes
     -----

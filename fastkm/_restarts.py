@@ -74,7 +74,7 @@ def run_restarts(
     best: Run | None = None
     problem.shared.n_runs = n_init
     # Whoever watches may end the fit before the next seeding, or wants to see what takes how long.
-    # And is shown how every run ends.
+    # Nor may a run end unmeasured before them.
     is_watched = verbose or control.is_watching
     n_together = 1 if is_watched else n_beside(problem, n_init)
     losers = None
