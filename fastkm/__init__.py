@@ -12,7 +12,8 @@ scoring     evaluation                               guards, compiled
 estimators  kmeans, minibatch, _estimator, seeding   restarts, algorithm, control, guards, points
 restarts    _restarts, _solo, _solo_seeding          algorithm, control, points, compiled
 algorithm   _lloyd, _batches, _potential, _gaps      control, pruning, points, compiled
-control     _control, _bound, _tasks, callbacks      points, compiled
+control     _control, _bound, _tasks, callbacks,     points, compiled
+            _losers
 pruning     _filter, _neighbours, _seed_pruning      points, compiled
 points      _problem, _sparse_problem, _draws,        compiled
             _shared

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
 from ._problem import FloatArray, LabelArray, Problem
 
-_UNIT = 2.0**-52  # twice the rounding of one operation, so that products of errors are covered
+UNIT = 2.0**-52  # twice the rounding of one operation, so that products of errors are covered
 
 
 class InertiaBound:
@@ -55,13 +57,7 @@ class InertiaBound:
     def __init__(self, problem: Problem, centroid_dtype: npt.DTypeLike) -> None:
         self._problem, self._dtype = problem, centroid_dtype
         self._origin = problem.mean
-        with np.errstate(over="ignore"):
-            self._largest = np.abs(problem.mean) + 8 / problem.scale
-        is_uniform = problem.uniform_weight is not None
-        self._n_rounding = 0 if is_uniform else problem.n
-        self._mean_error = (
-            2 / problem.low_scale**2 if is_uniform else (2 * problem.n + 8) * _UNIT
-        ) * self._largest
+        self._n_rounding = 0 if problem.uniform_weight is not None else problem.n
         self._total = problem.inertia(np.zeros(problem.n, dtype=np.int32), self._origin[None])
 
     def after_round(
@@ -85,23 +81,35 @@ class InertiaBound:
         k, d = moved.shape
         stored = moved.astype(self._dtype).astype(np.float64)
         rounding = 2 * problem.sq_dists_rounding()
-        rounding += 2 * _UNIT * (_core.BLOCK_ROWS + k + d + 64 + self._n_rounding)
+        rounding += 2 * UNIT * (_core.BLOCK_ROWS + k + d + 64 + self._n_rounding)
         with np.errstate(over="ignore", invalid="ignore"):
             if (weights == 0).any():
                 bound = problem.inertia(labels, stored) * (1 + rounding)
             else:
-                error = 2.0**-51 * np.abs(moved) + self._mean_error
+                error = error_of_means(problem, moved)
                 apart = np.maximum(np.abs(moved - self._origin) - error, 0.0)
-                between = _weighted_squares(apart, weights, problem)
-                within = _weighted_squares(np.abs(stored - moved) + error, weights, problem)
+                between = self._sum(apart, weights)
+                within = self._sum(np.abs(stored - moved) + error, weights)
                 bound = max(self._total - between + within, 0.0)
                 bound += rounding * (self._total + within)
             bound += np.finfo(np.float64).tiny
         return float(bound) if np.isfinite(bound) else np.inf
 
+    def _sum(self, values: FloatArray, weights: npt.NDArray[np.int64] | FloatArray) -> float:
+        weight = self._problem.uniform_weight
+        return weighted_squares(values, weights) * (1.0 if weight is None else weight)
 
-def _weighted_squares(
-    values: FloatArray, weights: npt.NDArray[np.int64] | FloatArray, problem: Problem
-) -> float:
-    weight = 1.0 if problem.uniform_weight is None else problem.uniform_weight
-    return float(np.sum(np.sum(values**2, axis=1) * weights) * weight)
+
+def error_of_means(problem: Problem, means: FloatArray) -> FloatArray:
+    """Bound how far computed means (k, d) are off the exact ones; see `InertiaBound`."""
+    with np.errstate(over="ignore"):
+        largest = np.abs(problem.mean) + 8 / problem.scale
+    is_exact = problem.uniform_weight is not None
+    share = 2 / problem.low_scale**2 if is_exact else (2 * problem.n + 8) * UNIT
+    error: FloatArray = 2.0**-51 * np.abs(means) + share * largest
+    return error
+
+
+def weighted_squares(values: FloatArray, weights: npt.NDArray[np.number[Any]]) -> float:
+    """Return the sum of all rows' squared norms, each times its weight."""
+    return float(np.sum(np.sum(values**2, axis=1) * weights))

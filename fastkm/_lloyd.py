@@ -17,6 +17,7 @@ from . import _core
 from ._control import UNWATCHED, Control
 from ._filter import Pruning
 from ._gaps import Gaps
+from ._losers import Losers
 from ._problem import FloatArray, LabelArray, Problem
 
 
@@ -51,7 +52,8 @@ def run(
     centroid_dtype: npt.DTypeLike = np.float64,
     algorithm: str = "auto",
     control: Control = UNWATCHED,
-) -> Run:
+    losers: Losers | None = None,
+) -> Run | None:
     """Run Lloyd's algorithm until labels or centroids stay, max_iter rounds, or control's word.
 
     Parameters
@@ -72,6 +74,13 @@ def run(
         Which distances are computed, never what comes out; see `Pruning`.
     control : Control
         Is told of each round, and may end the run after it.
+    losers : Losers, optional
+        Knows which runs another one beats; of a problem whose weights are equal.
+
+    Returns
+    -------
+    run : Run, or None
+        None if `losers` has this run, whose inertia is then not measured.
 
     Notes
     -----
@@ -118,10 +127,17 @@ def run(
             break
     rounded = centroids.astype(centroid_dtype, copy=False)
     final = rounded.astype(np.float64, copy=False)
-    if not (strict and np.array_equal(final, moved)):
+    if _is_lost(losers, update, engine, (moved, final)):
+        return None
+    if strict and np.array_equal(final, moved):
+        engine.set_centroids(final)
+    elif losers is None:
         _assign(problem, engine, final, labels)
     else:
-        engine.set_centroids(final)
+        labels, labels_old = labels_old, labels
+        update.assign(engine, final, labels_old, labels)
+        if _is_lost(losers, update, engine):
+            return None
     return Run(labels, rounded, _inertia(problem, engine, labels), n_iter, strict)
 
 
@@ -169,6 +185,18 @@ def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> floa
     return problem.weighted_sum(problem.own_sq_dists(engine, labels))
 
 
+def _is_lost(
+    losers: Losers | None,
+    update: "_ExactUpdate | _WeightedUpdate",
+    engine: _core.Engine,
+    step: tuple[FloatArray, FloatArray] | None = None,
+) -> bool:
+    if losers is None:
+        return False
+    assert isinstance(update, _ExactUpdate), "losers are of equal weights"
+    return losers.has(*update.exact_means(engine), step)
+
+
 class _ExactUpdate:
     """Means from exact sums, which only rows that changed their label are added to or leave."""
 
@@ -198,6 +226,13 @@ class _ExactUpdate:
         engine.means(self.sums, moved)
         self.sums.counts(self.weights)
         fill_empty(self.problem, engine, labels, self.weights, moved)
+
+    def exact_means(self, engine: _core.Engine) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Return the means of the labels' points, 0 where there are none, and their numbers."""
+        means = np.zeros((len(self.weights), self.problem.d))
+        engine.means(self.sums, means)
+        self.sums.counts(self.weights)
+        return means, self.weights
 
 
 class _WeightedUpdate:

@@ -95,6 +95,9 @@ class Problem:
         Of the columns, unweighted; the variance divides by n.
     relative_weights : float64 ndarray of shape (n,), or None
         `sample_weight`, or where that is very large or small a power of two times it.
+    sq_moment : float
+        Sum of the squared differences of all values from an origin near the data, as computed: what
+        the rounding of `variance` is measured by.
     is_finite : bool
         False if any value is NaN or infinite; nothing else may then be asked.
     shared : Shared
@@ -182,6 +185,8 @@ class Problem:
         n_segments = max(1, min(MAX_SEGMENTS, -(-n // SEGMENT_ROWS), SEGMENT_VALUES // d))
         moments = np.empty((n_segments, 4, d))
         self._describe_segments(origin, moments)
+        with np.errstate(over="ignore"):
+            self.sq_moment = float(moments[:, 1].sum())
         # Limbs below 2^50 in magnitude, whose sum over all rows stays below 2^63.
         n_bits = min(50, 62 - math.ceil(math.log2(max(n, 2))))
         self.low_scale = math.ldexp(1.0, n_bits)

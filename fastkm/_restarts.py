@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ._control import UNWATCHED, Control
 from ._gaps import uses_gaps
 from ._lloyd import Run, run
+from ._losers import Losers, can_tell
 from ._problem import Problem
 from ._solo import is_solo, n_beside, run_solo
 
@@ -63,7 +64,8 @@ def run_restarts(
 
     Notes
     -----
-    Costs what the runs cost, and one pass over two label arrays for each improvement.
+    Costs what the runs cost, and one pass over two label arrays for each improvement. Unless
+    someone watches, a run that ends above the best so far is mostly not measured, see `Losers`.
     """
     if not (verbose or control.is_watching) and is_solo(problem, n_clusters, n_init, algorithm):
         return _best_of_solos(
@@ -72,7 +74,12 @@ def run_restarts(
     best: Run | None = None
     problem.shared.n_runs = n_init
     # Whoever watches may end the fit before the next seeding, or wants to see what takes how long.
-    n_together = 1 if verbose or control.is_watching else n_beside(problem, n_init)
+    # Nor may a run end unmeasured before them.
+    is_watched = verbose or control.is_watching
+    n_together = 1 if is_watched else n_beside(problem, n_init)
+    losers = None
+    if n_init > 1 and not is_watched and can_tell(problem, n_clusters):
+        losers = Losers(problem)
     inits: list[npt.NDArray[np.float64]] = []
     for i in range(n_init):
         control.begin_run()
@@ -93,11 +100,16 @@ def run_restarts(
             centroid_dtype=centroid_dtype,
             algorithm=algorithm,
             control=control,
+            losers=losers,
         )
+        if candidate is None:
+            continue
         best = _better(best, candidate)
+        if losers is not None:
+            losers.least_inertia = best.inertia
         if control.end_run(candidate.attributes):
             break
-    assert best is not None, "n_init is at least 1"
+    assert best is not None, "n_init is at least 1, and the first run beaten by none"
     return best
 
 
