@@ -342,7 +342,9 @@ cdef extern from "kernels.h" nogil:
         int64_t (*assign_bytes)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                 const fastkm_byte_centroids*, int64_t, int64_t, fastkm_scratch*,
                                 fastkm_byte_work*, int32_t*) noexcept nogil
-        int64_t (*orthonormalise)(double*, int64_t, int64_t) noexcept nogil
+        int64_t (*orthonormalise)(double*, const double*, int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        void (*take_off_block)(double*, int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        double (*length_of)(const double*, int64_t) noexcept nogil
         double (*skewness)(const double*, int64_t, int64_t) noexcept nogil
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, const fastkm_sketches*) noexcept nogil

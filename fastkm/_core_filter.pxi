@@ -35,11 +35,41 @@ cdef class Basis:
         self.basis.skew = 0
 
 
-def orthonormalise(double[:, ::1] vectors not None, str isa not None):
+# Vectors made orthonormal by one thread, before all take them off the others; and multiplications that one of Gram
+# and Schmidt's takes the time of, as it waits for the one before.
+cdef enum:
+    VECTORS_AT_ONCE = 12
+    COST_OF_TAKING_OFF = 20
+
+
+def orthonormalise(double[:, ::1] vectors not None, int n_threads, str isa not None):
     """Make the rows of vectors (n, d) orthonormal in place; returns how many there are, the others depend on them."""
-    if vectors.shape[0] < 1 or vectors.shape[1] < 1:
+    cdef const fastkm_kernels* kernels = _kernels(isa)
+    cdef int64_t n = vectors.shape[0], d = vectors.shape[1], rank = 0, first, begin, end, j
+    cdef int used
+    cdef _Memory memory = _Memory()
+    cdef double* lengths
+    if n < 1 or d < 1:
         return 0
-    return _kernels(isa).orthonormalise(&vectors[0, 0], vectors.shape[0], vectors.shape[1])
+    memory.allocate(_size(n, 1, sizeof(double)))
+    lengths = <double*>memory.start
+    with nogil:
+        for j in range(n):
+            lengths[j] = kernels.length_of(&vectors[j, 0], d)
+        begin = 0
+        while begin < n:
+            end = min(begin + VECTORS_AT_ONCE, n)
+            first = rank
+            rank = kernels.orthonormalise(&vectors[0, 0], lengths, first, begin, end, d)
+            used = _threads_worth(n_threads, n - end, <double>COST_OF_TAKING_OFF * (n - end) * (rank - first) * d)
+            if used == 1:
+                for j in range(end, n):
+                    kernels.take_off_block(&vectors[0, 0], first, rank, j, d)
+            else:
+                for j in prange(end, n, num_threads=used, schedule="static"):
+                    kernels.take_off_block(&vectors[0, 0], first, rank, j, d)
+            begin = end
+    return rank
 
 
 def multiply(a, Basis b not None, float[:, ::1] out not None, int n_threads, str isa not None):

@@ -35,7 +35,7 @@ MOST_SHARE_OF_X = 0.27
 SAMPLE_ROWS = 768
 # Nor may they, and finding the directions, which may be in vain, cost more than these shares of
 # brute force, nor more directions than the fewest more than the last.
-MOST_FOR_SKETCHES, MOST_FOR_DIRECTIONS, MOST_FOR_MORE = 0.2, 0.1, 0.02
+MOST_FOR_SKETCHES, MOST_FOR_DIRECTIONS, MOST_FOR_MORE = 0.2, 0.1, 0.06
 N_ITERATIONS = 2
 # The centroids' share in the choice of directions, as a multiple of the sampled rows': what of the
 # centroids lies outside loosens the bounds most.
@@ -91,9 +91,11 @@ class Cost:
         sketched = n * (self.sketch + products * self.product)
         return sketched + read * d * self.read + distances * d * self.distance
 
-    def directions(self, n_rows: int, d: int, p: int) -> float:
-        """Cost of finding p directions of so many rows, mostly on one thread."""
-        return 1e6 + N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
+    def directions(self, n_rows: int, d: int, p: int, n_threads: int) -> float:
+        """Cost of finding p directions of so many rows, in parts of which one thread works alone."""
+        products = N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
+        alone = 1e6 + N_ITERATIONS * d * p * 0.35 * min(p, 12)
+        return products + (n_threads - 1) * alone
 
     def sketches(self, n: float, d: int, p: int) -> float:
         return n * d * (self.load + p * self.sketched)
@@ -240,10 +242,9 @@ class Pruning:
         return choices[best], float(shares[best])
 
     def _cost_of_directions(self, p: int) -> float:
-        """Cost of finding directions, for which the other threads wait."""
         problem = self._problem
         n_rows = min(problem.n, SAMPLE_ROWS) + self._engine.k
-        return problem.n_threads * COST.directions(n_rows, problem.d, p)
+        return COST.directions(n_rows, problem.d, p, problem.n_threads)
 
     def _sort(self, labels: LabelArray, n_changed: int) -> None:
         """Sort rows by their labels, once few change, and again when many have changed."""
@@ -372,7 +373,7 @@ def leading_directions(
     for _ in range(N_ITERATIONS):
         images = _product(problem, sample.T, _product(problem, sample, directions))
         vectors = np.array(images.T, dtype=np.float64, order="C")
-        rank = _core.orthonormalise(vectors, problem.isa)
+        rank = _core.orthonormalise(vectors, problem.n_threads, problem.isa)
         directions = vectors[:rank].T.astype(np.float32)
         if rank == 0:
             break

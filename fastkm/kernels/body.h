@@ -43,6 +43,8 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .assign_bytes = assign_bytes,
 #endif
     .orthonormalise = orthonormalise,
+    .take_off_block = take_off_block,
+    .length_of = length_of,
     .skewness = skewness,
     .sketch = sketch,
     .sketch_rows = sketch_rows,

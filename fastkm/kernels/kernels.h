@@ -468,10 +468,19 @@ typedef struct {
                             fastkm_byte_work* work,             /* INOUT */
                             int32_t* labels);                   /* OUT (i_end - i_begin,) */
 
-    /* Make vectors orthonormal, each orthogonal to those before it. Returns how many there are:
-     * those that depend on others are left out. */
-    int64_t (*orthonormalise)(double* vectors, /* INOUT (n, d) */
-                              int64_t n, int64_t d);
+    /* Make vectors [begin, end) orthonormal, each orthogonal to those before it, and put them behind
+     * the first `rank`, which have been taken off them. Returns the new rank: those that depend on
+     * others are left out. */
+    int64_t (*orthonormalise)(double* vectors,       /* INOUT (n, d) */
+                              const double* lengths, /* IN (n,) before anything was taken off */
+                              int64_t rank, int64_t begin, int64_t end, int64_t d);
+
+    /* Take orthonormal vectors [begin, end) off vector j. */
+    void (*take_off_block)(double* vectors, /* INOUT (n, d) */
+                           int64_t begin, int64_t end, int64_t j, int64_t d);
+
+    double (*length_of)(const double* vector, /* IN (d,) */
+                        int64_t d);
 
     /* At least the norm of what the vectors' products with each other are off the identity. */
     double (*skewness)(const double* vectors, /* IN (n, d) */

@@ -22,23 +22,30 @@ static FASTKM_INLINE void take_off(double* FASTKM_RESTRICT a, const double* FAST
     for (int64_t f = 0; f < d; f++) a[f] -= factor * b[f];
 }
 
+static void take_off_block(double* vectors, int64_t begin, int64_t end, int64_t j, int64_t d) {
+    double* vector = vectors + j * d;
+    for (int64_t i = begin; i < end; i++)
+        take_off(vector, vectors + i * d, dot(vector, vectors + i * d, d), d);
+}
+
 /* Gram and Schmidt's way. A vector that depends on those before it, but for a part in 10^6, is left
  * out; so rounding leaves products of 10^-10 at most, far below those of float32. */
-static int64_t orthonormalise(double* vectors, int64_t n, int64_t d) {
-    int64_t rank = 0;
-    for (int64_t j = 0; j < n; j++) {
+static int64_t orthonormalise(double* vectors, const double* lengths, int64_t rank, int64_t begin,
+                              int64_t end, int64_t d) {
+    const int64_t first = rank;
+    for (int64_t j = begin; j < end; j++) {
         double* vector = vectors + rank * d;
         if (rank < j) memcpy(vector, vectors + j * d, (size_t)d * sizeof *vector);
-        const double before = sqrt(dot(vector, vector, d));
-        for (int64_t i = 0; i < rank; i++)
-            take_off(vector, vectors + i * d, dot(vector, vectors + i * d, d), d);
+        take_off_block(vectors, first, rank, rank, d);
         const double left = sqrt(dot(vector, vector, d));
-        if (!(left > 1e-6 * before && left < INFINITY)) continue;
+        if (!(left > 1e-6 * lengths[j] && left < INFINITY)) continue;
         for (int64_t f = 0; f < d; f++) vector[f] /= left;
         rank++;
     }
     return rank;
 }
+
+static double length_of(const double* vector, int64_t d) { return sqrt(dot(vector, vector, d)); }
 
 /* At least ||Q'Q - I||, by the squares of all entries; Q has the vectors as columns. */
 static double skewness(const double* vectors, int64_t n, int64_t d) {
