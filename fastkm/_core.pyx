@@ -707,8 +707,10 @@ cdef class _Crew:
         return _threads_worth(self.n_threads, n_tasks, work)
 
 
-# Share of the rows that change their labels, below which these are listed, and their sums moved after the labelling.
+# Share of the rows that change their labels, below which these are listed, and their sums moved after the labelling:
+# where each thread would otherwise add to sums of its own at once, and where each looks through all labels.
 cdef double FEW_MOVED = 0.05
+cdef double MANY_MOVED = 0.5
 
 
 cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
@@ -1289,7 +1291,8 @@ cdef class Engine:
         task.labels = &labels[0]
         task.recheck = recheck
         task.moved = NULL
-        if sums is not None and sums.share_moved < FEW_MOVED and self.gaps is None and self.neighbours is None:
+        if sums is not None and self.gaps is None and self.neighbours is None \
+                and sums.share_moved < (FEW_MOVED if is_serial or sums.is_private else MANY_MOVED):
             self.make_list(&task, n_blocks)
         task.accumulates = sums is not None and task.moved == NULL and (is_serial or sums.is_private)
         if self.gaps is not None:
@@ -1362,7 +1365,7 @@ cdef class Engine:
     def means(self, Sums sums not None, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
         cdef int64_t n_tasks = (self.k + 15) // 16, task
-        cdef int used = self.crew.threads_for(n_tasks, 8.0 * self.row_work)
+        cdef int used = self.crew.threads_for(n_tasks, 32.0 * self.row_work)
         if centroids.shape[0] != sums.k or centroids.shape[1] != sums.d or sums.k != self.k:
             raise ValueError(f"centroids must have shape {(sums.k, sums.d)}.")
         with nogil:
