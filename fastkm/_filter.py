@@ -30,8 +30,8 @@ MOST_CLUSTERS = 1 << 14
 # How many directions to choose from, whole tiles of six; what is kept of a row, two norms and what
 # is known of its distances beside them, takes at most this share of what X takes as float32.
 N_DIRECTIONS = (24, 42, 66, 90, 126)
-FLOATS_BESIDE = 11
-MOST_SHARE_OF_X = 0.27
+FLOATS_BESIDE = 14
+MOST_SHARE_OF_X = 0.3
 SAMPLE_ROWS = 768
 # Nor may they, and finding the directions, which may be in vain, cost more than these shares of
 # brute force, nor more directions than the fewest more than the last.
@@ -45,11 +45,9 @@ TRIAL_ROWS = 192
 # How far the centroids of a late round are from those that the directions were found for, as a
 # share of their squared norms.
 EXPECTED_DRIFT = 0.03
-# Rows of one label are brought together, so that tiles of centroids can be left out: at once with
-# so many clusters, later with so many, when no more than this share of the labels changes a round.
-CLUSTERS_TO_SORT_AT_ONCE, CLUSTERS_TO_SORT, CALM = 128, 24, 0.01
-# And anew once this share of them has another label.
-SORT_AGAIN = 0.2
+# With so many clusters rows of one label are brought together, so that tiles of centroids can be left
+# out, and anew once this share of them has another label. With fewer, rows are left out.
+CLUSTERS_TO_SORT, SORT_AGAIN = 128, 0.2
 # What bounds that last leave: of the products in sketches, where rows are sorted at once, and of
 # the rows and distances that sketches alone would.
 SHARE_OF_PRODUCTS, SHARE_OF_READS = 0.5, 0.65
@@ -93,9 +91,9 @@ class Cost:
 
     def directions(self, n_rows: int, d: int, p: int, n_threads: int) -> float:
         """Cost of finding p directions of so many rows, in parts of which one thread works alone."""
-        products = N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
+        shared = N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
         alone = 1e6 + N_ITERATIONS * d * p * 0.35 * min(p, 12)
-        return products + (n_threads - 1) * alone
+        return shared + n_threads * alone
 
     def sketches(self, n: float, d: int, p: int) -> float:
         return n * d * (self.load + p * self.sketched)
@@ -178,7 +176,7 @@ class Pruning:
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine, shared = self._problem, self._engine, self._problem.shared
         framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
-        self._is_sorted = engine.k >= CLUSTERS_TO_SORT_AT_ONCE
+        self._is_sorted = engine.k >= CLUSTERS_TO_SORT
         is_first = shared.filter is None
         if is_first:
             shared.filter = self._make_filter(framed)
@@ -189,7 +187,7 @@ class Pruning:
             shared.filter.restart(near_order(_product(problem, framed, shared.filter.basis)))
         if self._is_sorted:
             (shared.filter.place if is_first else shared.filter.sort)(labels)
-        if engine.k < CLUSTERS_TO_SORT:
+        else:
             shared.filter.keep_row_gaps()
         engine.set_centroids(centroids)
         engine.use_filter(shared.filter, labels)
@@ -233,7 +231,7 @@ class Pruning:
         shares = []
         for p in choices:
             n_read, n_distances = trial.left(p)
-            products = k * (p + 2) * (SHARE_OF_PRODUCTS if k >= CLUSTERS_TO_SORT_AT_ONCE else 1)
+            products = k * (p + 2) * (SHARE_OF_PRODUCTS if k >= CLUSTERS_TO_SORT else 1)
             left = n * SHARE_OF_READS
             a_round = COST.filtered(n, d, products, left * n_read, left * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
@@ -247,13 +245,10 @@ class Pruning:
         return COST.directions(n_rows, problem.d, p, problem.n_threads)
 
     def _sort(self, labels: LabelArray, n_changed: int) -> None:
-        """Sort rows by their labels, once few change, and again when many have changed."""
+        """Sort rows by their labels again when many have changed."""
         self._n_changed += n_changed
-        limit = SORT_AGAIN * self._problem.n
-        is_due = self._n_changed > limit if self._is_sorted else n_changed < CALM * self._problem.n
-        if is_due and self._engine.k >= CLUSTERS_TO_SORT:
+        if self._is_sorted and self._n_changed > SORT_AGAIN * self._problem.n:
             self._filter.sort(labels)
-            self._is_sorted = True
             self._n_changed = 0
 
     def _judge(self) -> None:

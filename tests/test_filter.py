@@ -48,8 +48,7 @@ def force(monkeypatch):
             monkeypatch.setattr(_filter, name, np.inf)
         monkeypatch.setattr(_filter, "N_DIRECTIONS", (n_directions,))
         monkeypatch.setattr(_filter, "CHEAP_IN_BYTES", 0)  # starts after the first round
-        monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT_AT_ONCE", 1 if sorts else np.inf)
-        monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT", 1)
+        monkeypatch.setattr(_filter, "CLUSTERS_TO_SORT", 1 if sorts else np.inf)
         monkeypatch.setattr(_lloyd, "Pruning", Recorder)
         return seen
 
@@ -107,17 +106,17 @@ def test_filter_keeps_the_bits_of_brute_force_on_hostile_data(
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())
-@pytest.mark.parametrize("n_directions", [6, 24])
+@pytest.mark.parametrize(("n_directions", "sorts"), [(6, True), (24, True), (6, False), (24, False)])
 @pytest.mark.parametrize("seed", range(4))
 def test_bounds_that_last_keep_the_bits_over_many_rounds(
-    seed, n_directions, isa, force, monkeypatch
+    seed, n_directions, sorts, isa, force, monkeypatch
 ):
     # Centroids creep for 60 rounds: bounds are used up, found anew, and lost with a row's label.
     generator = np.random.default_rng(seed)
     X = latent(2500, 64, 5, seed) + 3 * generator.normal(size=(50, 64))[np.arange(2500) % 50]
     X = X.astype(np.float32)
     expected = run_by_brute_force(monkeypatch, X, 60, isa=isa, max_iter=60)
-    seen = force(n_directions)
+    seen = force(n_directions, sorts)
     assert run(X, 60, isa=isa, max_iter=60) == expected
     n_rounds = expected[-1] - 2
     assert n_rounds > 10
@@ -125,6 +124,7 @@ def test_bounds_that_last_keep_the_bits_over_many_rounds(
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("sorts", [False, True])
 @pytest.mark.parametrize(
     ("n", "d", "k", "n_directions"),
     [
@@ -137,19 +137,20 @@ def test_bounds_that_last_keep_the_bits_over_many_rounds(
     ],
 )
 def test_filter_keeps_the_bits_for_every_instruction_set_and_size(
-    isa, n, d, k, n_directions, force, monkeypatch
+    n, d, k, n_directions, sorts, isa, force, monkeypatch
 ):
     X = latent(n, d, 3, seed=n).astype(np.float32)
     expected = run_by_brute_force(monkeypatch, X, k, isa=isa)
-    force(n_directions)
+    force(n_directions, sorts)
     assert run(X, k, isa=isa) == expected
 
 
+@pytest.mark.parametrize("sorts", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
-def test_filter_keeps_the_bits_for_every_number_of_threads(n_threads, force, monkeypatch):
-    X = latent(4000, 80, 5).astype(np.float32)
+def test_filter_keeps_the_bits_for_every_number_of_threads(n_threads, sorts, force, monkeypatch):
+    X = latent(9000, 80, 5).astype(np.float32)  # tasks of more than one block
     expected = run_by_brute_force(monkeypatch, X, 50)
-    force(n_directions=12)
+    force(12, sorts)
     assert run(X, 50, n_threads=n_threads) == expected
 
 
@@ -404,7 +405,7 @@ def test_orthonormalise_leaves_out_what_depends_on_others(isa):
             *independent[2:],
         ]
     )
-    assert _core.orthonormalise(vectors, isa) == 5
+    assert _core.orthonormalise(vectors, 1, isa) == 5
     np.testing.assert_allclose(vectors[:5] @ vectors[:5].T, np.eye(5), atol=1e-14)
     for j in range(5):  # the first j span what the first j did
         q = vectors[: j + 1]

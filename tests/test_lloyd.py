@@ -200,12 +200,12 @@ def test_extreme_values_end_without_a_warning(scale):
 @pytest.mark.parametrize("weighs", [False, True])
 def test_ctrl_c_is_heard_during_a_run(n_threads, weighs, rng):
     # Hundreds of rounds of a tenth of a second and more.
-    X = rng.normal(size=(60_000, 40)).astype("f4")
+    X = rng.normal(size=(150_000, 64)).astype("f4")
     weights = rng.uniform(size=len(X)) if weighs else None
     problem = Problem(X, weights, n_threads=n_threads)
     with interrupted_after(0.4) as raised_at:
         with pytest.raises(KeyboardInterrupt):
-            _lloyd.run(problem, X[:500].astype(np.float64), max_iter=10**6, tol=-1.0)
+            _lloyd.run(problem, X[:2000].astype(np.float64), max_iter=10**6, tol=-1.0)
         heard_after = time.perf_counter() - raised_at[0]
     assert heard_after < 5
     # And nothing is left behind.

@@ -103,8 +103,9 @@ typedef struct {
     float gap, other_gap;
 } nearest_others;
 
+/* A gap that is no number counts as the least. */
 static FASTKM_INLINE void add_gap(nearest_others* others, int32_t j, float gap) {
-    if (gap < others->gap) {
+    if (!(gap >= others->gap)) {
         others->other_gap = others->gap;
         others->gap = gap;
         others->rival = j;
@@ -139,6 +140,7 @@ typedef struct {
     float sq_norms[PANEL_ROWS], rests[PANEL_ROWS], errors[PANEL_ROWS], input_errors[PANEL_ROWS],
         roundings[PANEL_ROWS];
     measured_row measured[PANEL_ROWS];
+    int is_forced; /* labelled by force, so that no gaps are known */
     fastkm_candidate_list* lists;
 } filtered_panel;
 
@@ -479,10 +481,10 @@ static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32
             outside_of(measured.upper,
                        inside_lower(pass, &sketch, product_of(panel, r, labels[r]), labels[r])),
             pass->filter->drifts[labels[r]]);
-        panel->measured[r] = not_measured(labels[r]);
         for (int o = 0; o < FASTKM_RIVALS; o++)
             pass->filter->bounds[panel->slots[r]].rivals[o] = -1;
     }
+    panel->is_forced = 1;
     pass->work->n_forced_rows += n_rows;
 }
 
@@ -644,7 +646,7 @@ static void begin_panel(const filter_pass* pass, const awaited_rows* awaited,
                         const int32_t* labels_old, filtered_panel* panel) {
     const int64_t place = awaited->begin / PANEL_ROWS;
     panel->n_rows = awaited->n_rows;
-    panel->n_open = 0;
+    panel->n_open = panel->is_forced = 0;
     panel->gaps = pass->filter->gaps + place * n_tiles_of(pass->centroids->k);
     panel->moves = pass->filter->panel_moves + place;
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
@@ -725,8 +727,9 @@ static void keep_row_gaps(const filter_pass* pass, const filtered_panel* panel,
     for (int64_t r = 0; r < panel->n_rows; r++) {
         const measured_row* measured = &panel->measured[r];
         nearest_others others = panel->rivals[r];
+        if (panel->is_forced) others.gap = others.other_gap = -INFINITY;
         add_gap(&others, panel->nearest[r], gaps[r]);
-        others.other_gap = FASTKM_MIN(others.other_gap, other_gaps[r]);
+        if (!(other_gaps[r] >= others.other_gap)) others.other_gap = other_gaps[r];
         if (measured->upper < INFINITY) {
             const float nearer = panel->uppers[r] - measured->upper;
             others.gap += nearer;
