@@ -13,9 +13,10 @@
     minibatch   a program of its own: MiniBatchKMeans at its defaults beside scikit-learn's
     defaults    a program of its own: KMeans at its defaults beside scikit-learn's and others
     growth      a program of its own: what a unit of work costs as n, d and k grow
+    threads     a program of its own: what a further thread brings
 
-Imports run downwards. Only a worker's process, ``kernels``, ``growth`` and the processes that
-``minibatch`` and ``defaults`` start import the packages under test.
+Imports run downwards. Only a worker's process, ``kernels``, ``growth``, ``threads`` and the
+processes that ``minibatch`` and ``defaults`` start import the packages under test.
 """
 
 import sys

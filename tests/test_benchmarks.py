@@ -1,5 +1,6 @@
 """The benchmark's own parts: what it clusters, whom it believes, what it writes."""
 
+import dataclasses
 import gzip
 import importlib.util
 import json
@@ -38,6 +39,7 @@ from benchmarks import (  # noqa: E402
     reference,
     report,
     sparse,
+    threads,
     transform,
     workloads,
 )
@@ -442,3 +444,67 @@ def test_growth_benchmark_marks_jumps_and_draws(tmp_path, capsys, monkeypatch):
     assert growth.main(["--threads", "1", "--plot", str(drawing)]) == 0
     assert drawing.read_bytes()[1:4] == b"PNG"
     assert capsys.readouterr().out.count("ns a unit") == 3
+
+
+def _tiny_thread_rows(monkeypatch):
+    source = workloads.Source(3000, 2, "plane", workloads.PLANE.make)
+    row = threads.Row(workloads.Workload("b100", source, 20, rounds=3))
+    for name, changes in (("b100", {}), ("e64-lloyd", {"algorithm": "lloyd"})):
+        monkeypatch.setitem(threads.ROWS, name, dataclasses.replace(row, **changes))
+    monkeypatch.setitem(threads.ROWS, "e256-seeding", dataclasses.replace(row, is_seeding=True))
+
+
+# Red when `measure` leaves a number of threads out, an absent data set ends the program, or nothing
+# is drawn.
+def test_threads_benchmark_measures_draws_and_says_what_it_skips(tmp_path, capsys, monkeypatch):
+    _tiny_thread_rows(monkeypatch)
+    monkeypatch.setenv("FASTKM_MNIST", str(tmp_path))
+    drawing, record = tmp_path / "threads.png", tmp_path / "threads.json"
+    names = ["b100", "e64-lloyd", "e256-seeding", "e10"]
+    files = ["--plot", str(drawing), "--json", str(record)]
+    assert threads.main(["--threads", "2", "--turns", "2", "--only", *names, *files]) == 0
+    assert drawing.read_bytes()[1:4] == b"PNG"
+    rows = json.loads(record.read_text())["rows"]
+    for name in names[:-1]:
+        assert {count: len(times) for count, times in rows[name]["seconds"].items()} == {
+            "1": 2,
+            "2": 2,
+        }
+        assert rows[name]["efficiency"]["1"] == 1.0
+    assert "no train-images" in rows["e10"]["reason"]
+    assert "e10           not measured: no train-images" in capsys.readouterr().out
+
+
+# Red when `measure_all` does not look at the clock.
+def test_threads_benchmark_begins_no_row_once_its_budget_is_spent(capsys, monkeypatch):
+    _tiny_thread_rows(monkeypatch)
+    assert threads.main(["--threads", "1", "--only", "b100", "--budget", "0"]) == 0
+    assert "b100          not measured: the 0 seconds were spent" in capsys.readouterr().out
+
+
+# Red when the number of threads is left out, or medians are divided in place of turns.
+def test_efficiency_is_the_median_of_the_turns():
+    # t1 / (2 t2): 1/2, 3/4 and 1; of the medians, 2 / (2 * 1), it would be 1.
+    seconds = {1: [1.0, 3.0, 2.0], 2: [1.0, 2.0, 1.0]}
+    assert threads.efficiencies(seconds) == {1: 1.0, 2: 0.75}
+
+
+# Red when `check_same` wants any array to be the same in place of all.
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_threads_benchmark_refuses_other_bits(which, monkeypatch):
+    _tiny_thread_rows(monkeypatch)
+    row = threads.ROWS["b100"]
+    problem = workloads.prepare(row.workload, "float32", None)
+    run = threads.Row.run
+
+    def strays(row, problem, n_threads):
+        found = list(run(row, problem, n_threads))
+        if n_threads == 2:  # the last bit of one of labels, centres, inertia
+            bits = bytearray(found[which].tobytes())
+            bits[0] ^= 1
+            found[which] = np.frombuffer(bits, found[which].dtype)
+        return tuple(found)
+
+    monkeypatch.setattr(threads.Row, "run", strays)
+    with pytest.raises(RuntimeError, match="2 threads found other bits"):
+        threads.measure(row, problem, [1, 2], 1)
