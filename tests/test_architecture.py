@@ -30,7 +30,8 @@ def _map():
         below = line[widths[0] + widths[1] + 4 :].strip()
         layer_of.update(dict.fromkeys(modules.rstrip(",").split(", "), layer))
         if below:
-            imports_of[layer] = set() if below == "nothing" else set(below.split(", "))
+            named = set() if below == "nothing" else set(below.rstrip(",").split(", "))
+            imports_of[layer] = imports_of.get(layer, set()) | named
     return layer_of, imports_of
 
 
