@@ -72,8 +72,8 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Mnist:
         Holds the four IDX files, gzipped or not, named ``train-images-idx3-ubyte`` or
         ``train-images.idx3-ubyte`` and so on, with or without ``.gz``; or else ``mnist.npz``, or
         one other ``.npz``, with arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test`` as Keras
-        has them. Without a folder scikit-learn's ``fetch_openml`` gets ``mnist_784``, once: it keeps
-        what it has downloaded in scikit-learn's data folder.
+        has them. Without a folder scikit-learn's ``fetch_openml`` gets ``mnist_784``, once: it
+        keeps what it has downloaded in scikit-learn's data folder.
 
     Returns
     -------
@@ -213,7 +213,10 @@ def _from_npz(path: Path) -> Mnist:
         for part, key in _NPZ_KEYS.items():
             with _naming(key):
                 is_images = part.startswith("X")
-                array = _read_npy(archive, archive.getinfo(f"{key}.npy"), is_images=is_images)
+                # What the archive says of its members is bounded by what it is.
+                info = archive.getinfo(f"{key}.npy")
+                packed_size = min(info.compress_size, os.fstat(file.fileno()).st_size)
+                array = _read_npy(archive, info, packed_size, is_images=is_images)
                 parts[part] = array.reshape(-1, _N_PIXELS) if is_images else _digits(array)
         _check_as_many(parts["X_train"], parts["y_train"])
         _check_as_many(parts["X_test"], parts["y_test"])
@@ -221,7 +224,7 @@ def _from_npz(path: Path) -> Mnist:
 
 
 def _read_npy(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, is_images: bool
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, packed_size: int, *, is_images: bool
 ) -> npt.NDArray[Any]:
     """Return an array of images or labels, once its header has been judged."""
     # The other methods pack a bomb tighter than a bound on deflate tells.
@@ -231,16 +234,16 @@ def _read_npy(
         )
     with archive.open(info) as member:
         stream = cast("BinaryIO", member)
-        # A header of version 2 may be 4 GiB long; NumPy writes 1 for all plain arrays.
-        version = npy.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"the .npy format must be version 1.0; got {version}.")
-        shape, is_fortran, dtype = npy.read_array_header_1_0(stream)
+        with _naming("the .npy header"):
+            # A header of version 2 may be 4 GiB long; NumPy writes 1 for all plain arrays.
+            version = npy.read_magic(stream)
+            if version != (1, 0):
+                raise ValueError(f"the version must be 1.0; got {version[0]}.{version[1]}.")
+            shape, is_fortran, dtype = npy.read_array_header_1_0(stream)
         _check_layout(shape, dtype, is_images)
         n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         is_deflated = info.compress_type == zipfile.ZIP_DEFLATED
         header_size = member.tell()
-        packed_size = info.compress_size if is_deflated else info.file_size
         _check_holds(n_bytes + header_size, packed_size, is_deflated=is_deflated)
         entries = _read_exactly(stream, n_bytes).view(dtype)
     return entries.reshape(shape, order="F" if is_fortran else "C")
