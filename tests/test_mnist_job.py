@@ -132,6 +132,19 @@ def test_test_images_are_named_by_training_images(folder):
     assert mnist.accuracy_on_test(fit._replace(cluster_labels=fewer), data) == 0.9
 
 
+def test_seed_of_the_command_is_that_of_the_sweep(folder, tmp_path, monkeypatch):
+    seeds = []
+
+    def sweep(X, y, ks, seed, before_fit):
+        seeds.append(seed)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mnist, "sweep", sweep)
+    _quick(folder, tmp_path)
+    _quick(folder, tmp_path, "--seed", "7")
+    assert seeds == [0, 7]
+
+
 # --- what it prints ---------------------------------------------------------------------------
 
 
@@ -141,6 +154,14 @@ def test_each_fit_is_told_as_it_ends_and_all_of_them_in_a_table(printed):
     wanted = [(str(k), m) for k in mnist.QUICK_KS for m in ("KMeans", "MiniBatchKMeans")]
     assert re.findall(r"^k = (\d+) +(\w+) ", going, flags=re.MULTILINE) == wanted
     assert re.findall(r"^ *(\d+)  (\w+KMeans|KMeans) ", table, flags=re.MULTILINE) == wanted
+
+
+def test_test_accuracy_is_told_of_the_largest_k(printed):
+    """Ten patterns far apart: whatever the clusters, their images are of one digit."""
+    _, text = printed
+    told = text[text.index("Test images") :].splitlines()[:2]
+    assert told[0].startswith("Test images, k = 64:")
+    assert told[1] == "KMeans 1.000, MiniBatchKMeans 1.000"
 
 
 def test_fewer_images_are_not_set_beside_the_tutorials_figures(printed):
