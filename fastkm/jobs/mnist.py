@@ -187,7 +187,7 @@ def draw_all(
 def _draw_curves(fits: Sequence[Fit], references: Mapping[int, Scores]) -> Any:
     """Draw inertia, homogeneity, accuracy and time over k, a line for each way to cluster."""
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     ks = sorted({fit.k for fit in fits})
     lines: dict[str, dict[int, tuple[float, ...]]] = {
@@ -219,6 +219,8 @@ def _draw_curves(fits: Sequence[Fit], references: Mapping[int, Scores]) -> Any:
         ax.spines[["top", "right"]].set_visible(False)
     axes[0, 0].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes[1, 1].set_yscale("log")
+    axes[1, 1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[1, 1].yaxis.set_minor_locator(NullLocator())
     axes[1, 1].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[0, 0].legend(frameon=False)
     n = len(fits[0].estimator.labels_)
