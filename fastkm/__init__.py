@@ -6,9 +6,11 @@ imports from the layers its row names and from its own, and a test keeps the tab
 ==========  =======================================  ===============================================
 Layer       Modules                                  Imports from
 ==========  =======================================  ===============================================
-commands    __main__, jobs, _info                    estimators, drawing, scoring, guards, compiled
+commands    __main__, jobs, _info                    estimators, drawing, scoring, data, guards,
+                                                     compiled
 drawing     plotting                                 scoring, guards
 scoring     evaluation                               guards, compiled
+data        datasets                                 nothing
 estimators  kmeans, minibatch, _estimator, seeding   restarts, algorithm, control, guards, points
 restarts    _restarts, _solo, _solo_seeding          algorithm, control, points, compiled
 algorithm   _lloyd, _batches, _potential, _gaps      control, pruning, points, compiled

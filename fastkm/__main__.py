@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from .jobs import digits
+    from .jobs import digits, mnist
 
     parser = argparse.ArgumentParser(
         prog="python -m fastkm", description="Exact, reproducible k-means: its commands."
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="print version, compiler, ISAs, OpenMP and threads")
     info.set_defaults(run=_info)
     digits.add_command(commands)
+    mnist.add_command(commands)
     return parser
 
 

@@ -28,9 +28,11 @@ def _map():
         layer = line[: widths[0]].strip() or layer  # rows may go on in a second line
         modules = line[widths[0] + 2 : widths[0] + 2 + widths[1]].strip()
         below = line[widths[0] + widths[1] + 4 :].strip()
-        layer_of.update(dict.fromkeys(modules.rstrip(",").split(", "), layer))
+        if modules:
+            layer_of.update(dict.fromkeys(modules.rstrip(",").split(", "), layer))
         if below:
-            imports_of[layer] = set() if below == "nothing" else set(below.split(", "))
+            named = set() if below == "nothing" else set(below.rstrip(",").split(", "))
+            imports_of[layer] = imports_of.get(layer, set()) | named
     return layer_of, imports_of
 
 
