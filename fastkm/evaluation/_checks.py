@@ -55,21 +55,20 @@ def check_ks(ks: Iterable[int], n: int) -> list[int]:
     """
     if isinstance(ks, str | bytes) or not isinstance(ks, Iterable):
         raise TypeError(f"ks must list numbers of clusters, such as range(2, 11); got {ks!r}.")
-    listed = list(ks)
-    for k in listed:
-        if isinstance(k, bool) or not isinstance(k, Integral):
-            raise TypeError(f"ks must hold integers; got {k!r}.")
-    numbers = sorted(int(k) for k in listed)
+    numbers = sorted(check_count(k, "every k of ks", 1) for k in ks)
     if not numbers:
         raise ValueError("ks must name at least one number of clusters; got none.")
     repeated = sorted({k for k in numbers if numbers.count(k) > 1})
     if repeated:
         raise ValueError(f"ks must name each number of clusters once; got {repeated} repeatedly.")
-    if numbers[0] < 1:
-        raise ValueError(f"ks must be 1 or more; got {numbers[0]}.")
-    if numbers[-1] > n:
-        raise ValueError(f"ks must be at most the number of rows of X, {n}; got {numbers[-1]}.")
+    check_at_most_n(numbers[-1], "every k of ks", n)
     return numbers
+
+
+def check_at_most_n(k: int, name: str, n: int) -> None:
+    """Raise ValueError if there are fewer rows than clusters."""
+    if k > n:
+        raise ValueError(f"{name} must be at most the number of rows of X, {n}; got {k}.")
 
 
 def check_count(value: Any, name: str, least: int) -> int:
