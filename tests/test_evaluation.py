@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.datasets import load_iris, make_blobs
 from sklearn.mixture import GaussianMixture
 
+import fastkm
 from fastkm.evaluation import (
     _clusters,
     _scores,
@@ -207,6 +209,37 @@ def test_labels_that_are_no_labels_are_refused(labels, error, words):
         cluster_sizes(labels)
 
 
+@pytest.mark.parametrize(
+    "clusterer",
+    [
+        fastkm.KMeans(3),
+        fastkm.MiniBatchKMeans(3, n_init=3),
+        KMeans(3, n_init=3),
+        MiniBatchKMeans(3, n_init=3),
+        BisectingKMeans(3),
+        GaussianMixture(3),
+    ],
+    ids=lambda c: f"{type(c).__module__.split('.')[0]}.{type(c).__name__}",
+)
+def test_labels_of_every_clusterer_are_named_counted_and_judged(clusterer):
+    X, classes = make_blobs([20, 30, 40], centers=[[0, 0], [9, 0], [0, 9]], random_state=1)
+    y = np.array(["ant", "bee", "cow"])[classes]
+    labels = clone(clusterer).set_params(random_state=0).fit(X).predict(X)
+    for matching in ("majority", "one-to-one"):
+        names = infer_cluster_labels(labels, y, matching=matching)
+        assert sorted(names.values()) == ["ant", "bee", "cow"]
+        assert infer_data_labels(labels, names).tolist() == y.tolist()
+        assert clustering_accuracy(y, labels, matching) == 1.0
+    assert confusion_matrix(y, labels, names).counts.tolist() == np.diag([20, 30, 40]).tolist()
+    assert sorted(cluster_sizes(labels)) == [20, 30, 40]
+    with pytest.raises(ValueError, match="labels has 89"):
+        clustering_accuracy(y, labels[1:])
+    with pytest.raises(ValueError, match="1 of 90 entries are missing"):
+        clustering_accuracy([None, *y[1:]], labels)
+    with pytest.raises(TypeError, match="pass its labels_"):
+        clustering_accuracy(y, clusterer)
+
+
 # Two pairs, far apart: each pair's centre is 1/2 from both rows, so the inertia is 4 * 0.25.
 PAIRS = np.array([[0.0], [1.0], [10.0], [11.0]])
 
@@ -386,7 +419,7 @@ def test_without_classes_the_supervised_columns_are_left_out():
         ({"estimators": {"k": "KMeans"}}, TypeError, "pass an instance"),
         ({"y": [0, 1]}, ValueError, "inconsistent numbers of samples: X has 4, y has 2"),
         ({"y": [0, 1, None, 1]}, ValueError, "missing"),
-        ({"X": [[0.0], [1.0], [math.nan], [2.0]]}, ValueError, "NaN"),
+        ({"X": [[0.0], [1.0], [math.nan], [2.0]]}, ValueError, r"NaN: drop such rows .*impute"),
         ({"reference": "scikit"}, ValueError, r"one of \['k'\]; got 'scikit'"),
         ({"n_fits": 0}, ValueError, "n_fits must be 1 or more"),
         ({"silhouette_sample": 1}, ValueError, "2 or more"),

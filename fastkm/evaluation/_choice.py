@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-# Points on the chord itself are off it by the rounding of numbers between 0 and 1.
+# Distances from the chord, between 0 and 1, are off by their rounding.
 _ROUNDING = 1e-12
 
 
@@ -39,7 +39,7 @@ def elbow(ks: Sequence[int], values: Sequence[float]) -> int | None:
     x = (np.asarray(ks) - ks[0]) / (ks[-1] - ks[0])
     y = (np.asarray(values) - values[-1]) / (values[0] - values[-1])
     below = (1 - x) - y
-    best = int(below.argmax())
+    best = int(np.argmax(below >= below.max() - _ROUNDING))  # the first of equals
     return ks[best] if below[best] > _ROUNDING else None
 
 
