@@ -140,8 +140,9 @@ def test_sparse_rows_are_compared():
 
 
 def test_table_can_be_drawn():
-    pytest.importorskip("matplotlib").use("Agg")
+    plt = pytest.importorskip("matplotlib.pyplot")
     figure = plot_comparison(compare(X, 3, Y, n_fits=1), ["time", "inertia", "ari"])
+    plt.close(figure)
     assert len(figure.axes) == 3
 
 
