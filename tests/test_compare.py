@@ -67,6 +67,11 @@ def test_default_is_fastkm_beside_scikit_learn_from_the_same_rows():
     assert table["speedup"][0] == table["time"][1] / table["time"][0]
 
 
+def test_every_fit_has_the_seed():
+    table = compare(X, 3, random_state=7, n_fits=2)
+    assert [fitted.random_state for fitted in table.estimators.values()] == [7, 7]
+
+
 @pytest.mark.usefixtures("fake_clock")
 def test_times_are_medians_of_alternating_turns_and_speedup_is_over_the_last():
     a, b = (16.0, 1.0, 2.0), (4.0, 8.0, 0.0)

@@ -228,20 +228,19 @@ def test_reference_fills_the_box_of_the_features_uniformly():
 
 
 def test_reference_along_principal_axes_follows_correlated_features_where_they_stand():
-    # A strip along the diagonal through (100, 300), of length 10 sqrt 2 and width sqrt 2 / 5.
-    along = np.linspace(-5, 5, 101)
-    across = 0.1 * (-1.0) ** np.arange(101)
-    X = np.column_stack([100 + along - across, 300 + along + across])
-    points = reference_of(X, "principal axes").draw(4000, np.random.default_rng(0)) - [100, 300]
-    s, t = points.sum(axis=1) / 2, (points[:, 1] - points[:, 0]) / 2
-    # The alternating signs tilt the axes by less than 0.001.
-    assert np.abs(t).max() < 0.1 + 0.01
-    assert t.min() < -0.08
-    assert t.max() > 0.08
-    assert -5.1 < s.min() < -4.9
-    assert 4.9 < s.max() < 5.1
-    features = reference_of(X, "features").draw(4000, np.random.default_rng(0)) - [100, 300]
-    assert np.abs(features[:, 1] - features[:, 0]).max() > 5.0
+    # A board around (100, 300, 200), turned: 10 long, 4 wide, 0.2 thick. All eight corners are
+    # there, so no two directions are correlated and the board's edges are the principal axes.
+    turn = np.array([[2, 2, 1], [-2, 1, 2], [1, -2, 2]]) / 3
+    half = np.array([5.0, 2.0, 0.1])
+    middle = np.array([100, 300, 200])
+    X = half * list(itertools.product([-1, 1], repeat=3)) @ turn + middle
+    points = reference_of(X, "principal axes").draw(4000, np.random.default_rng(0))
+    inside = (points - middle) @ turn.T / half
+    assert np.abs(inside).max() < 1 + 1e-9
+    assert np.all(inside.min(axis=0) < -0.98)
+    assert np.all(inside.max(axis=0) > 0.98)
+    features = reference_of(X, "features").draw(4000, np.random.default_rng(0))
+    assert np.abs((features - middle) @ turn.T / half)[:, 2].max() > 10
 
 
 @pytest.mark.parametrize(
@@ -288,6 +287,8 @@ def test_gap_of_rows_without_scatter_is_infinite_and_chosen():
         ([1, 2, 3, 4, 5], [100, 20, 10, 5, 0], 2),
         # 1 - x is 1, .9, .8, .2, 0; below the chord by 0, .7, .7, .15, 0: a tie.
         ([1, 2, 3, 9, 11], [120, 40, 30, 25, 20], 2),
+        # 1 - x is 1, 8/9, 0; a straight line only if the places were equally far apart.
+        ([1, 2, 10], [4, 3, 2], 2),
         # Adding a constant, or another unit, changes nothing.
         ([1, 2, 3, 4, 5], [1007, 207, 107, 57, 7], 2),
         ([1, 2, 3], [4, 3, 2], None),  # a straight line
@@ -377,6 +378,14 @@ def test_empty_clusters_are_told_and_the_rest_is_scored():
     assert not any(note.startswith("k = 2") for note in table.notes)
     expected = metrics.silhouette_score(X, [0, 0, 1, 1])
     assert table["silhouette"] == [pytest.approx(expected)] * 2
+
+
+def test_inertia_about_the_means_is_summed_over_blocks_of_rows():
+    # 3000 rows at 0 and 2, then 3000 at 100 and 104: 3000 * 2 * 1 + 3000 * 2 * 4 about the means.
+    X = np.repeat(np.array([[0.0], [2.0], [100.0], [104.0]]), 3000, axis=0)
+    told = Told(labels=np.repeat([0, 1], 6000))
+    table = sweep(X, [2], estimator=told, gap_references=0, criteria=["inertia"])
+    assert table["inertia"] == [30_000.0]
 
 
 def test_class_that_no_cluster_is_named_by_lowers_the_accuracy():

@@ -40,7 +40,7 @@ def elbow(ks: Sequence[int], values: Sequence[float]) -> int | None:
     y = (np.asarray(values) - values[-1]) / (values[0] - values[-1])
     below = (1 - x) - y
     best = int(np.argmax(below >= below.max() - _ROUNDING))  # the first of equals
-    return ks[best] if below[best] > _ROUNDING else None
+    return ks[best] if best else None  # the first value is on the chord itself
 
 
 def within_one_error(
