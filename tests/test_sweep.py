@@ -16,7 +16,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 
 import fastkm
-from fastkm.evaluation import SweepTable, _sweep, sweep
+from fastkm.evaluation import SweepTable, _progress, _sweep, sweep
 from fastkm.evaluation._choice import elbow, highest, lowest, within_one_error
 from fastkm.evaluation._gap import gap, reference_of, standard_error
 
@@ -98,8 +98,9 @@ def pooled_scatter(X, labels):
     return total
 
 
-def test_examples_of_the_docstrings_run():
-    failed, attempted = doctest.testmod(_sweep)
+@pytest.mark.parametrize("module", [_sweep, _progress])
+def test_examples_of_the_docstrings_run(module):
+    failed, attempted = doctest.testmod(module)
     assert attempted > 0
     assert failed == 0
 
@@ -627,9 +628,9 @@ def test_progress_line_is_written_on_a_terminal_only(monkeypatch):
 def test_shorter_progress_line_leaves_nothing_of_a_longer_one(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    line = _sweep.Line()
-    line(_sweep.Progress(1, 2, 3, "reference", 1.0))
-    line(_sweep.Progress(2, 2, 3, "X", 1.0))
+    line = _progress.Line()
+    line(_progress.Progress(1, 2, 3, "reference", 1.0))
+    line(_progress.Progress(2, 2, 3, "X", 1.0))
     first, second = terminal.getvalue().split("\r")[1:]
     assert len(second) == len(first)
 

@@ -26,7 +26,8 @@ from ._clusters import (
 from ._compare import compare
 from ._progress import Progress
 from ._scores import ScoreTable, score_table
-from ._sweep import SweepTable, sweep
+from ._sweep import sweep
+from ._sweep_table import SweepTable
 
 __all__ = [
     "infer_cluster_labels",

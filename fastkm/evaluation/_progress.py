@@ -25,6 +25,15 @@ class Progress:
         What it clustered: the data, or a reference set of the gap statistic.
     seconds : float
         Since the sweep began.
+
+    Examples
+    --------
+    A sweep that starts no further fit after a minute, and returns what is done:
+
+    >>> from fastkm.evaluation import sweep
+    >>> X = [[0.0], [1.0], [10.0], [11.0]]
+    >>> sweep(X, [1, 2, 3], progress=lambda progress: progress.seconds > 60).is_complete
+    True
     """
 
     n_done: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,110 +12,23 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
 from ..kmeans import KMeans
-from . import _columns as columns
-from ._checks import Classes, IntArray, check_count, check_ks, check_rows_and_classes
-from ._choice import RULES, within_one_error
+from ._checks import check_count, check_ks, check_rows_and_classes
 from ._fits import check_estimator, is_seeded, labels_of_fit, with_clusters
-from ._gap import BOXES, Box, gap, log_dispersion, reference_of, standard_error
+from ._gap import BOXES, Box, log_dispersion, reference_of
 from ._measures import (
     dispersion,
     draw_sample,
     inertia,
     internal_scores,
-    note_on_silhouette,
     supervised_scores,
 )
 from ._progress import Line, Progress, Reporter, Stopped, check_progress
-from ._table import Column, Table
+from ._sweep_table import CRITERIA, Done, Fit, Plan, SweepTable, table_of
 
 Criterion = Literal["inertia", "silhouette", "calinski_harabasz", "davies_bouldin", "gap"]
 
-# In the order of the table; the words are those of its notes.
-_CRITERIA = {
-    "inertia": "inertia (elbow)",
-    "silhouette": "silhouette",
-    "calinski_harabasz": "Calinski-Harabasz",
-    "davies_bouldin": "Davies-Bouldin",
-    "gap": "gap",
-}
 _INTERNAL = ("silhouette", "calinski_harabasz", "davies_bouldin")
 _DENSE_ONLY = ("calinski_harabasz", "davies_bouldin", "gap")
-_SUPERVISED = (
-    columns.HOMOGENEITY,
-    columns.COMPLETENESS,
-    columns.V_MEASURE,
-    columns.ARI,
-    columns.AMI,
-    columns.ACCURACY,
-)
-_MAX_SEED = np.iinfo(np.int32).max
-
-
-@dataclass(frozen=True, repr=False)
-class SweepTable(Table):
-    """One row per number of clusters: what `sweep` returns.
-
-    ``print(table)`` and notebooks show it rounded; ``table["inertia"]`` is one column unrounded,
-    ``table.rows`` a dict per row, ``table.to_pandas()`` a DataFrame.
-
-    Attributes
-    ----------
-    columns, rows, notes
-        See the class's bases: what is shown, one dict per row, and the sentences below.
-    spread : dict of str to list of float
-        For each column but ``k`` and ``gap_se``, the standard deviation over the seeds (divided by
-        their number less one), one per row; NaN with one seed.
-    chosen : dict of str to int
-        The number of clusters that each criterion would choose. A criterion without an answer, such
-        as an elbow of two points, has no entry.
-    estimators : dict of int to estimator
-        For each number of clusters the fitted estimator of lowest inertia.
-    is_complete : bool
-        Whether all was done; False after Ctrl-C or a `progress` that asked to stop.
-    """
-
-    spread: dict[str, list[float]] = field(default_factory=dict)
-    chosen: dict[str, int] = field(default_factory=dict)
-    estimators: dict[int, Any] = field(default_factory=dict)
-    is_complete: bool = True
-
-
-@dataclass
-class _Plan:
-    """What is asked for, checked; and the random draws it starts from."""
-
-    X: Any
-    rows: Any  # X as an array or CSR matrix
-    classes: Classes | None
-    ks: list[int]
-    estimator: Any
-    criteria: list[str]
-    sample: IntArray  # rows of the silhouette
-    seeds: list[int]  # of the fits of X
-    reference_seeds: list[int]  # of each reference set and its fits
-    box: Box
-
-    @property
-    def n_fits(self) -> int:
-        return len(self.ks) * (len(self.seeds) + len(self.reference_seeds))
-
-
-@dataclass
-class _Fit:
-    """One fit of X: the estimator, its scores by key, and log W for the gap."""
-
-    estimator: Any
-    scores: dict[str, float]
-    log_w: float = np.nan
-    n_found: int = 0
-
-
-@dataclass
-class _Done:
-    """The fits so far; the last list of each kind may be short."""
-
-    fits: dict[int, list[_Fit]] = field(default_factory=dict)
-    reference_logs: list[list[float]] = field(default_factory=list)  # log W*, by reference, by k
 
 
 def sweep(
@@ -126,7 +38,7 @@ def sweep(
     *,
     estimator: Any = None,
     n_seeds: int = 1,
-    criteria: Iterable[Criterion] | None = None,
+    criteria: Criterion | Iterable[Criterion] | None = None,
     silhouette_sample: int = 1000,
     gap_references: int = 10,
     gap_box: Box = "features",
@@ -149,7 +61,7 @@ def sweep(
         ``fastkm.KMeans()``.
     n_seeds : int, default=1
         Fits for each number of clusters, with the same different seeds for all.
-    criteria : iterable of str, optional
+    criteria : str or iterable of str, optional
         Which of "inertia", "silhouette", "calinski_harabasz", "davies_bouldin" and "gap" to have in
         the table; the inertia always is. Default: all, but for sparse X only the first two, as the
         others need dense rows.
@@ -234,12 +146,24 @@ def sweep(
     >>> round(table["ari"][2], 3)
     1.0
     """
-    plan = _plan(
-        X, ks, y, estimator, n_seeds, criteria, silhouette_sample, gap_references, gap_box,
-        check_random_state(random_state),
+    rows, classes = check_rows_and_classes(X, y)
+    numbers = check_ks(ks, rows.shape[0])
+    if estimator is None:
+        estimator = KMeans()
+    _check_estimator_and_seeds(estimator, n_seeds)
+    check_count(silhouette_sample, "silhouette_sample", 2)
+    _check_gap(gap_references, gap_box)
+    keys = _check_criteria(criteria, issparse(rows), gap_references)
+    draws = check_random_state(random_state)
+    plan = Plan(
+        X, rows, classes, numbers, estimator, keys,
+        sample=draw_sample(draws, rows.shape[0], silhouette_sample),
+        seeds=_draw_seeds(draws, n_seeds),
+        reference_seeds=_draw_seeds(draws, gap_references if "gap" in keys else 0),
+        box=gap_box,
     )  # fmt: skip
     report = check_progress(progress)
-    done = _Done()
+    done = Done()
     try:
         _fit_all(plan, done, Reporter(report, plan.n_fits))
     except Stopped:
@@ -250,25 +174,15 @@ def sweep(
     finally:
         if isinstance(report, Line):
             report.close()
-    return _table(plan, done)
+    return table_of(plan, done)
 
 
-def _plan(
-    X: Any,
-    ks: Iterable[int],
-    y: npt.ArrayLike | None,
-    estimator: Any,
-    n_seeds: int,
-    criteria: Iterable[str] | None,
-    silhouette_sample: int,
-    gap_references: int,
-    gap_box: Box,
-    draws: np.random.RandomState,
-) -> _Plan:
-    rows, classes = check_rows_and_classes(X, y)
-    n = rows.shape[0]
-    if estimator is None:
-        estimator = KMeans()
+def _draw_seeds(draws: np.random.RandomState, n_seeds: int) -> list[int]:
+    seeds: list[int] = draws.randint(np.iinfo(np.int32).max, size=n_seeds).tolist()
+    return seeds
+
+
+def _check_estimator_and_seeds(estimator: Any, n_seeds: int) -> None:
     check_estimator(estimator, "estimator")
     check_count(n_seeds, "n_seeds", 1)
     if n_seeds > 1 and not is_seeded(estimator):
@@ -276,20 +190,14 @@ def _plan(
             f"n_seeds must be 1 for {type(estimator).__name__}, which has no random_state; got "
             f"{n_seeds}: its fits would all be the same."
         )
-    check_count(silhouette_sample, "silhouette_sample", 2)
+
+
+def _check_gap(gap_references: int, gap_box: Box) -> None:
     check_count(gap_references, "gap_references", 0)
     if gap_references == 1:
         raise ValueError("gap_references must be 2 or more, to have a standard error, or 0; got 1.")
     if gap_box not in BOXES:
         raise ValueError(f"gap_box must be one of {list(BOXES)}; got {gap_box!r}.")
-    keys = _check_criteria(criteria, issparse(rows), gap_references)
-    sample = draw_sample(draws, n, silhouette_sample)
-    seeds = draws.randint(_MAX_SEED, size=n_seeds).tolist()
-    n_references = gap_references if "gap" in keys else 0
-    return _Plan(
-        X, rows, classes, check_ks(ks, n), estimator, keys, sample, seeds,
-        draws.randint(_MAX_SEED, size=n_references).tolist(), gap_box,
-    )  # fmt: skip
 
 
 def _check_criteria(
@@ -298,20 +206,20 @@ def _check_criteria(
     """Return the keys of the criteria in the table, in its order."""
     if criteria is None:
         left_out = {*(_DENSE_ONLY if is_sparse else ()), *(() if gap_references else ("gap",))}
-        return [key for key in _CRITERIA if key not in left_out]
+        return [key for key in CRITERIA if key not in left_out]
     asked = {criteria} if isinstance(criteria, str) else set(criteria)
-    unknown = sorted(map(str, asked - set(_CRITERIA)))
+    unknown = sorted(map(str, asked - set(CRITERIA)))
     if unknown:
-        raise ValueError(f"criteria must be of {list(_CRITERIA)}; got {unknown}.")
+        raise ValueError(f"criteria must be of {list(CRITERIA)}; got {unknown}.")
     dense_only = sorted(asked & set(_DENSE_ONLY))
     if is_sparse and dense_only:
         raise ValueError(f"criteria {dense_only} need dense rows: leave them out, or X.toarray().")
     if "gap" in asked and not gap_references:
         raise ValueError("gap_references must be 2 or more where criteria have 'gap'; got 0.")
-    return [key for key in _CRITERIA if key == "inertia" or key in asked]
+    return [key for key in CRITERIA if key == "inertia" or key in asked]
 
 
-def _fit_all(plan: _Plan, done: _Done, reporter: Reporter) -> None:
+def _fit_all(plan: Plan, done: Done, reporter: Reporter) -> None:
     for k in plan.ks:
         fits = done.fits.setdefault(k, [])
         for seed in plan.seeds:
@@ -331,7 +239,7 @@ def _fit_all(plan: _Plan, done: _Done, reporter: Reporter) -> None:
             reporter.tell(k, "reference")
 
 
-def _fit(plan: _Plan, k: int, seed: int) -> _Fit:
+def _fit(plan: Plan, k: int, seed: int) -> Fit:
     clusterer = with_clusters(plan.estimator, k, seed)
     start = time.perf_counter()
     clusterer.fit(plan.X)
@@ -346,109 +254,4 @@ def _fit(plan: _Plan, k: int, seed: int) -> _Fit:
     scores |= internal_scores(plan.rows, labels, plan.sample, internal)
     if plan.classes is not None:
         scores |= supervised_scores(plan.classes, labels)
-    return _Fit(clusterer, scores, log_dispersion(scatter), len(np.unique(labels)))
-
-
-def _is_all(plan: _Plan, done: _Done) -> bool:
-    n_done = sum(map(len, done.fits.values())) + sum(map(len, done.reference_logs))
-    return n_done == plan.n_fits
-
-
-def _table(plan: _Plan, done: _Done) -> SweepTable:
-    is_complete = _is_all(plan, done)
-    fits = {k: found for k, found in done.fits.items() if len(found) == len(plan.seeds)}
-    # A reference counts once it is clustered for every k.
-    logs = [found for found in done.reference_logs if len(found) == len(plan.ks)]
-    shown = _columns(plan)
-    keys = [column.key for column in shown]
-    rows: list[dict[str, Any]] = []
-    spread: dict[str, list[float]] = {key: [] for key in keys if key not in ("k", "gap_se")}
-    for place, (k, found) in enumerate(fits.items()):
-        reference_logs = np.array([log[place] for log in logs])
-        values = {key: [fit.scores[key] for fit in found] for key in found[0].scores}
-        row: dict[str, Any] = {"k": k}
-        if "gap" in keys:
-            values["gap"] = [gap(reference_logs, fit.log_w) for fit in found]
-            row["gap_se"] = standard_error(reference_logs)
-        row |= {key: _middle(key, values[key]) for key in spread}
-        rows.append({key: row[key] for key in keys})
-        for key, deviations in spread.items():
-            deviations.append(_deviation(values[key]))
-    chosen = _choose(rows, plan.criteria)
-    best = {k: min(found, key=lambda fit: fit.scores["inertia"]) for k, found in fits.items()}
-    return SweepTable(
-        shown,
-        tuple(rows),
-        _notes(plan, fits, len(logs), is_complete, rows, chosen),
-        spread,
-        chosen,
-        {k: fit.estimator for k, fit in best.items()},
-        is_complete,
-    )
-
-
-def _middle(key: str, values: list[float]) -> float:
-    return float(np.median(values) if key == "time" else np.mean(values))
-
-
-def _deviation(values: list[float]) -> float:
-    if len(values) < 2 or not np.isfinite(values).all():
-        return float("nan")
-    return float(np.std(values, ddof=1))
-
-
-def _choose(rows: list[dict[str, Any]], criteria: list[str]) -> dict[str, int]:
-    ks = [row["k"] for row in rows]
-    chosen = {}
-    for key in criteria if rows else ():
-        values = [row[key] for row in rows]
-        if key == "gap":
-            k = within_one_error(ks, values, [row["gap_se"] for row in rows])
-        else:
-            k = RULES[key](ks, values)
-        if k is not None:
-            chosen[key] = k
-    return chosen
-
-
-def _columns(plan: _Plan) -> tuple[Column, ...]:
-    every = {
-        "silhouette": (columns.SILHOUETTE,),
-        "calinski_harabasz": (columns.CALINSKI_HARABASZ,),
-        "davies_bouldin": (columns.DAVIES_BOULDIN,),
-        "gap": (columns.GAP, columns.GAP_SE),
-    }
-    asked = [column for key in plan.criteria if key in every for column in every[key]]
-    supervised = _SUPERVISED if plan.classes is not None else ()
-    return (columns.K, columns.INERTIA, columns.TIME, *asked, *supervised)
-
-
-def _notes(
-    plan: _Plan,
-    fits: dict[int, list[_Fit]],
-    n_references: int,
-    is_complete: bool,
-    rows: list[dict[str, Any]],
-    chosen: dict[str, int],
-) -> tuple[str, ...]:
-    notes = []
-    if not is_complete:
-        notes.append(f"stopped early: {len(fits)} of {len(plan.ks)} numbers of clusters are done.")
-    if chosen:
-        choices = ", ".join(f"{k} by {_CRITERIA[key]}" for key, k in chosen.items())
-        notes.append(f"chosen k: {choices}.")
-    if len(plan.seeds) > 1:
-        notes.append(f"values: means over {len(plan.seeds)} seeds; time: their median.")
-    if "silhouette" in plan.criteria:
-        notes.append(note_on_silhouette(len(plan.sample), plan.rows.shape[0]))
-    if "gap" in plan.criteria:
-        asked = len(plan.reference_seeds)
-        of = "" if n_references == asked else f" of {asked}"
-        notes.append(f"gap: {n_references}{of} uniform references in the box of the {plan.box}.")
-    if rows and chosen.get("gap") == rows[-1]["k"]:
-        notes.append("gap: no k before the last meets the rule, so a larger k may be better.")
-    for k, found in fits.items():
-        n_found = min(fit.n_found for fit in found)
-        if n_found < k:
-            notes.append(f"k = {k}: only {n_found} clusters have rows.")
-    return tuple(notes)
+    return Fit(clusterer, scores, log_dispersion(scatter), len(np.unique(labels)))
