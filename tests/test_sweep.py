@@ -413,13 +413,24 @@ def test_silhouette_is_computed_on_the_stated_sample(records):
     assert "a random sample of 50 of 300 rows" in str(table)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8])
 def test_rows_of_other_dtypes_give_the_same_table(dtype):
     X = np.round(10 * (BLOBS - BLOBS.min(axis=0)))
     ours = sweep(X.astype(dtype), [1, 3], gap_references=0)
     wide = sweep(X, [1, 3], gap_references=0)
     for key in ("inertia", "silhouette", "calinski_harabasz", "davies_bouldin"):
         np.testing.assert_allclose(ours[key], wide[key], rtol=1e-5)
+
+
+def test_scores_of_float32_rows_are_computed_in_float64():
+    X = (np.tile(BLOBS, (300, 1)) + 1e5).astype(np.float32)
+    labels = np.tile(CLASSES, 300)
+    told = Told(labels=labels)
+    keys = ["calinski_harabasz", "davies_bouldin"]
+    ours = sweep(X, [3], estimator=told, criteria=keys)
+    wide = sweep(X.astype(np.float64), [3], estimator=told, criteria=keys)
+    for key in ("inertia", *keys):
+        assert ours[key] == pytest.approx(wide[key], rel=1e-12)
 
 
 def test_sparse_rows_have_the_scores_that_scikit_learn_can_compute():

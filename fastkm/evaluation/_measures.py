@@ -77,12 +77,23 @@ def _silhouette_of_sample(rows: Any, labels: IntArray, sample: IntArray) -> floa
     return _silhouette(rows[sample], labels[sample]) if _is_defined(labels[sample]) else np.nan
 
 
+def _wide(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return floats as float64: scikit-learn adds up means in the precision of the rows."""
+    return rows.astype(np.float64, copy=False) if rows.dtype.kind == "f" else rows
+
+
 def _calinski_harabasz(rows: Any, labels: IntArray, _: IntArray) -> float:
-    return float(metrics.calinski_harabasz_score(rows, labels)) if _is_defined(labels) else np.nan
+    return (
+        float(metrics.calinski_harabasz_score(_wide(rows), labels))
+        if _is_defined(labels)
+        else np.nan
+    )
 
 
 def _davies_bouldin(rows: Any, labels: IntArray, _: IntArray) -> float:
-    return float(metrics.davies_bouldin_score(rows, labels)) if _is_defined(labels) else np.nan
+    return (
+        float(metrics.davies_bouldin_score(_wide(rows), labels)) if _is_defined(labels) else np.nan
+    )
 
 
 _INTERNAL: dict[str, Callable[[Any, IntArray, IntArray], float]] = {

@@ -124,7 +124,8 @@ def sweep(
     every k first, then each reference in turn, of which one is in memory at a time.
 
     Cost: (n_seeds + gap_references) fits for each k; O(silhouette_sample**2 d) a silhouette, O(n d)
-    for the rest.
+    for the rest. Memory beside a fit's: a reference, as large as X in its precision; while
+    Calinski-Harabasz and Davies-Bouldin are computed, float32 rows once more in float64.
 
     References
     ----------
