@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 import fastkm
 from fastkm.evaluation import SweepTable, _progress, _sweep, sweep
+from fastkm.evaluation import _columns as columns
 from fastkm.evaluation._choice import elbow, highest, lowest, within_one_error
 from fastkm.evaluation._gap import gap, reference_of, standard_error
 
@@ -644,6 +645,11 @@ def test_shorter_progress_line_leaves_nothing_of_a_longer_one(monkeypatch):
     line(_progress.Progress(2, 2, 3, "X", 1.0))
     first, second = terminal.getvalue().split("\r")[1:]
     assert len(second) == len(first)
+
+
+def test_small_standard_error_is_shown():
+    assert columns.GAP_SE.cell({"gap_se": 0.00042}) == "0.00042"
+    assert columns.GAP_SE.cell({"gap_se": 0.0314}) == "0.031"
 
 
 def test_table_is_shown_in_text_html_and_pandas():

@@ -15,6 +15,11 @@ def write_sum(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
+def write_error(error: float) -> str:
+    """Write a standard error with two significant digits."""
+    return f"{error:.2g}"
+
+
 NAME = Column("name", "estimator", is_text=True)
 VARIANT = Column("variant", "by", is_text=True)
 K = Column("k", "k")
@@ -27,7 +32,7 @@ SILHOUETTE = Column("silhouette", "silh.", write_score)
 CALINSKI_HARABASZ = Column("calinski_harabasz", "Cal.-Har.", write_sum)
 DAVIES_BOULDIN = Column("davies_bouldin", "Dav.-Bou.", write_score)
 GAP = Column("gap", "gap", write_score)
-GAP_SE = Column("gap_se", "gap s.e.", write_score)
+GAP_SE = Column("gap_se", "gap s.e.", write_error)
 HOMOGENEITY = Column("homogeneity", "homog.", write_score)
 COMPLETENESS = Column("completeness", "compl.", write_score)
 V_MEASURE = Column("v_measure", "V-meas.", write_score)
