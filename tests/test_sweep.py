@@ -245,6 +245,19 @@ def test_reference_along_principal_axes_follows_correlated_features_where_they_s
     assert np.abs((features - middle) @ turn.T / half)[:, 2].max() > 10
 
 
+def test_turning_float32_references_does_not_round_where_they_stand():
+    # At 1e6 float32 has a spacing of 1/16, so half of that is the error of a reference's place.
+    X = np.random.default_rng(0).normal(size=(500, 60)) + 1e6
+    wide = reference_of(X, "principal axes")
+    narrow = wide._replace(dtype=np.float32)
+    turned = wide.axes.astype(np.float32)
+    points = narrow.draw(50, np.random.default_rng(1))
+    unit = np.random.default_rng(1).random((50, 60), dtype=np.float32).astype(np.float64)
+    exact = (wide.low + unit * (wide.high - wide.low)) @ turned.T.astype(np.float64) + wide.middle
+    # And half again for the place of the middle.
+    assert np.abs(points - exact).max() < 1 / 16 + 1e-3
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [

@@ -25,8 +25,9 @@ BOXES: tuple[Box, ...] = ("features", "principal axes")
 class Reference(NamedTuple):
     """The box that reference rows are drawn from."""
 
-    low: FloatArray  # (d,), along the axes
+    low: FloatArray  # (d,), along the axes, seen from the middle
     high: FloatArray
+    middle: FloatArray  # (d,), in the features; added last, or turning would round it in float32
     axes: FloatArray | None  # (d, d), an axis in each column; None: the features themselves
     dtype: Any  # of the rows drawn
 
@@ -35,10 +36,10 @@ class Reference(NamedTuple):
         unit = draws.random((n, len(self.low)), dtype=self.dtype)
         unit *= (self.high - self.low).astype(self.dtype)
         unit += self.low.astype(self.dtype)
-        if self.axes is None:
-            return unit
-        turned: npt.NDArray[Any] = unit @ self.axes.T.astype(self.dtype)
-        return turned
+        if self.axes is not None:
+            unit = unit @ self.axes.T.astype(self.dtype)
+        unit += self.middle.astype(self.dtype)
+        return unit
 
 
 def reference_of(rows: npt.NDArray[Any], box: Box) -> Reference:
@@ -48,15 +49,14 @@ def reference_of(rows: npt.NDArray[Any], box: Box) -> Reference:
     """
     dtype = np.float32 if np.result_type(rows.dtype, np.float32) == np.float32 else np.float64
     if box == "features":
-        low, high = rows.min(axis=0), rows.max(axis=0)
-        return Reference(low.astype(np.float64), high.astype(np.float64), None, dtype)
-    # The box stands where the rows stand: their mean is added back along the axes.
+        low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+        return Reference(0 * low, high - low, low, None, dtype)
     points = rows.astype(np.float64, copy=False)
-    mean = points.mean(axis=0)
-    centred = points - mean
+    middle = points.mean(axis=0)
+    centred = points - middle
     axes = np.linalg.eigh(centred.T @ centred)[1]
-    along, middle = centred @ axes, mean @ axes
-    return Reference(along.min(axis=0) + middle, along.max(axis=0) + middle, axes, dtype)
+    along = centred @ axes
+    return Reference(along.min(axis=0), along.max(axis=0), middle, axes, dtype)
 
 
 def log_dispersion(dispersion: float) -> float:
