@@ -203,7 +203,7 @@ class Each:
         return f"Each({', '.join(map(repr, self.callbacks))})"
 
 
-def does_stop(callback: Callable[[Any], bool | None], record: Round | Step) -> bool:
+def does_stop(callback: Callable[[Any], bool | None], record: Any) -> bool:
     """Call it, and tell whether the answer stops the fit.
 
     Raises

@@ -1,15 +1,18 @@
 """Naming clusters, counting rows, and score tables, against hand calculation and scikit-learn."""
 
 import doctest
+import itertools
 import math
 
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.datasets import load_iris, make_blobs
 from sklearn.mixture import GaussianMixture
 
+import fastkm
 from fastkm.evaluation import (
     _clusters,
     _scores,
@@ -62,31 +65,70 @@ def test_majority_accuracy_by_hand():
     assert clustering_accuracy(Y, LABELS) == 6 / 8
 
 
-def test_matching_pairs_each_class_with_one_cluster():
-    # Majority names both clusters 1 and 2 "b"; a matching may use only one of them, of two rows.
+def test_one_to_one_pairs_each_class_with_one_cluster():
+    # Majority names both clusters 1 and 2 "b"; one to one only one of them may be, of two rows.
     y, labels = ["a", "a", "b", "b", "b"], [0, 0, 1, 1, 2]
     assert clustering_accuracy(y, labels) == 1.0
-    assert clustering_accuracy(y, labels, method="matching") == 4 / 5
+    assert clustering_accuracy(y, labels, matching="one-to-one") == 4 / 5
 
 
 def test_matching_finds_the_best_pairing_where_greedy_pairing_fails():
     # Counts [[5, 4], [4, 0]]: pairing the 5 first leaves 0; the best is 4 + 4.
     y = [0] * 9 + [1] * 4
     labels = [0] * 5 + [1] * 4 + [0] * 4
-    assert clustering_accuracy(y, labels, method="matching") == 8 / 13
+    assert clustering_accuracy(y, labels, matching="one-to-one") == 8 / 13
 
 
 def test_accuracy_does_not_depend_on_the_clusters_numbers():
     rng = np.random.default_rng(0)
     y, labels, renumber = rng.integers(4, size=90), rng.integers(6, size=90), rng.permutation(6)
-    for method in ("majority", "matching"):
-        before = clustering_accuracy(y, labels, method)
-        assert clustering_accuracy(y, renumber[labels], method) == before
+    for matching in ("majority", "one-to-one"):
+        before = clustering_accuracy(y, labels, matching)
+        assert clustering_accuracy(y, renumber[labels], matching) == before
 
 
-def test_unknown_method_is_refused():
-    with pytest.raises(ValueError, match="'majority' or 'matching'; got 'best'"):
-        clustering_accuracy(Y, LABELS, method="best")
+@pytest.mark.parametrize("function", [clustering_accuracy, infer_cluster_labels])
+def test_unknown_matching_is_refused(function):
+    with pytest.raises(ValueError, match="'majority' or 'one-to-one'; got 'best'"):
+        function(Y, LABELS, matching="best")
+
+
+# One class fewer than clusters, and one more. Counts [[2, 0, 1], [0, 3, 0]] and their transpose:
+# the best pairs hold 2 and 3 of 6 rows, and one cluster, or class, stays alone.
+MORE_CLUSTERS = ([0, 0, 1, 1, 1, 2], ["a", "a", "b", "b", "b", "a"])
+MORE_CLASSES = ([0, 0, 1, 1, 1, 0], ["a", "a", "b", "b", "b", "c"])
+
+
+@pytest.mark.parametrize(("labels", "y"), [MORE_CLUSTERS, MORE_CLASSES])
+def test_one_to_one_leaves_alone_what_has_no_partner(labels, y):
+    assert clustering_accuracy(y, labels, matching="one-to-one") == 5 / 6
+    assert infer_cluster_labels(labels, y, matching="one-to-one") == {0: "a", 1: "b"}
+
+
+def test_one_to_one_names_no_cluster_by_a_class_none_of_its_rows_has():
+    # The best pairs, 0 with 4 and 2 with 9, leave cluster 1 with class 5, of which it has no row.
+    labels, y = [0, 0, 1, 2, 2, 2, 2], [4, 4, 4, 9, 9, 9, 5]
+    assert infer_cluster_labels(labels, y, matching="one-to-one") == {0: 4, 2: 9}
+
+
+def test_one_to_one_accuracy_is_the_best_over_all_permutations():
+    rng = np.random.default_rng(7)
+    for n_clusters in (2, 4, 5):
+        y, labels = rng.integers(4, size=30), rng.integers(n_clusters, size=30)
+        wide = max(4, n_clusters)
+        best = max(
+            np.mean(np.array(names)[labels] == y) for names in itertools.permutations(range(wide))
+        )
+        assert clustering_accuracy(y, labels, matching="one-to-one") == best
+
+
+def test_one_to_one_names_give_the_one_to_one_accuracy():
+    rng = np.random.default_rng(8)
+    y, labels = rng.integers(3, size=50), rng.integers(6, size=50)
+    names = infer_cluster_labels(labels, y, matching="one-to-one")
+    assert len(set(names.values())) == len(names)
+    inferred = infer_data_labels(labels, names, default=-1)
+    assert clustering_accuracy(y, labels, matching="one-to-one") == np.mean(inferred == y)
 
 
 def test_confusion_by_cluster_keeps_a_column_for_each_empty_cluster():
@@ -165,6 +207,37 @@ def test_estimator_in_place_of_labels_is_refused_with_the_cure():
 def test_labels_that_are_no_labels_are_refused(labels, error, words):
     with pytest.raises(error, match=words):
         cluster_sizes(labels)
+
+
+@pytest.mark.parametrize(
+    "clusterer",
+    [
+        fastkm.KMeans(3),
+        fastkm.MiniBatchKMeans(3, n_init=3),
+        KMeans(3, n_init=3),
+        MiniBatchKMeans(3, n_init=3),
+        BisectingKMeans(3),
+        GaussianMixture(3),
+    ],
+    ids=lambda c: f"{type(c).__module__.split('.')[0]}.{type(c).__name__}",
+)
+def test_labels_of_every_clusterer_are_named_counted_and_judged(clusterer):
+    X, classes = make_blobs([20, 30, 40], centers=[[0, 0], [9, 0], [0, 9]], random_state=1)
+    y = np.array(["ant", "bee", "cow"])[classes]
+    labels = clone(clusterer).set_params(random_state=0).fit(X).predict(X)
+    for matching in ("majority", "one-to-one"):
+        names = infer_cluster_labels(labels, y, matching=matching)
+        assert sorted(names.values()) == ["ant", "bee", "cow"]
+        assert infer_data_labels(labels, names).tolist() == y.tolist()
+        assert clustering_accuracy(y, labels, matching) == 1.0
+    assert confusion_matrix(y, labels, names).counts.tolist() == np.diag([20, 30, 40]).tolist()
+    assert sorted(cluster_sizes(labels)) == [20, 30, 40]
+    with pytest.raises(ValueError, match="labels has 89"):
+        clustering_accuracy(y, labels[1:])
+    with pytest.raises(ValueError, match="1 of 90 entries are missing"):
+        clustering_accuracy([None, *y[1:]], labels)
+    with pytest.raises(TypeError, match="pass its labels_"):
+        clustering_accuracy(y, clusterer)
 
 
 # Two pairs, far apart: each pair's centre is 1/2 from both rows, so the inertia is 4 * 0.25.
@@ -346,7 +419,7 @@ def test_without_classes_the_supervised_columns_are_left_out():
         ({"estimators": {"k": "KMeans"}}, TypeError, "pass an instance"),
         ({"y": [0, 1]}, ValueError, "inconsistent numbers of samples: X has 4, y has 2"),
         ({"y": [0, 1, None, 1]}, ValueError, "missing"),
-        ({"X": [[0.0], [1.0], [math.nan], [2.0]]}, ValueError, "NaN"),
+        ({"X": [[0.0], [1.0], [math.nan], [2.0]]}, ValueError, r"NaN: drop such rows .*impute"),
         ({"reference": "scikit"}, ValueError, r"one of \['k'\]; got 'scikit'"),
         ({"n_fits": 0}, ValueError, "n_fits must be 1 or more"),
         ({"silhouette_sample": 1}, ValueError, "2 or more"),

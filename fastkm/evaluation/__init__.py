@@ -10,6 +10,8 @@ scikit-learn's own included. The scores are scikit-learn's metrics, called.
 `confusion_matrix`         classes against clusters, or against inferred classes
 `cluster_sizes`            rows per cluster
 `score_table`              time and scores of several estimators in one table
+`sweep`                    scores for several numbers of clusters, and which to take
+`compare`                  fastkm beside scikit-learn on one's own rows
 =========================  ===========================================================
 """
 
@@ -21,7 +23,11 @@ from ._clusters import (
     infer_cluster_labels,
     infer_data_labels,
 )
+from ._compare import compare
+from ._progress import Progress
 from ._scores import ScoreTable, score_table
+from ._sweep import sweep
+from ._sweep_table import SweepTable
 
 __all__ = [
     "infer_cluster_labels",
@@ -32,4 +38,8 @@ __all__ = [
     "cluster_sizes",
     "score_table",
     "ScoreTable",
+    "sweep",
+    "SweepTable",
+    "Progress",
+    "compare",
 ]

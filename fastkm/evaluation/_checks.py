@@ -6,11 +6,13 @@ are compared with: integers, booleans, whole-numbered floats or strings, with no
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils import assert_all_finite, check_array
 
 IntArray = npt.NDArray[np.int64]
 
@@ -20,6 +22,62 @@ class Classes(NamedTuple):
 
     values: npt.NDArray[Any]
     codes: IntArray
+
+
+def check_rows(X: Any) -> Any:
+    """Return X as a finite array, or CSR matrix, of shape (n, d); converted only if it must be.
+
+    Raises
+    ------
+    ValueError
+        If it has not two dimensions, has no row or no column, or holds text, NaN or infinity.
+    """
+    rows = check_array(X, accept_sparse="csr", ensure_all_finite=False, input_name="X")
+    try:
+        assert_all_finite(rows, input_name="X")
+    except ValueError as error:
+        raise ValueError(
+            f"{str(error).rstrip('.')}: drop such rows (from y as well) or impute the values, as "
+            "sklearn.impute does."
+        ) from None
+    return rows
+
+
+def check_ks(ks: Iterable[int], n: int) -> list[int]:
+    """Return the numbers of clusters in ascending order.
+
+    Raises
+    ------
+    TypeError
+        If `ks` is not iterable or holds anything but integers.
+    ValueError
+        If it is empty, repeats a number, or one is below 1 or above n.
+    """
+    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable):
+        raise TypeError(f"ks must list numbers of clusters, such as range(2, 11); got {ks!r}.")
+    numbers = sorted(check_count(k, "every k of ks", 1) for k in ks)
+    if not numbers:
+        raise ValueError("ks must name at least one number of clusters; got none.")
+    repeated = sorted({k for k in numbers if numbers.count(k) > 1})
+    if repeated:
+        raise ValueError(f"ks must name each number of clusters once; got {repeated} repeatedly.")
+    check_at_most_n(numbers[-1], "every k of ks", n)
+    return numbers
+
+
+def check_at_most_n(k: int, name: str, n: int) -> None:
+    """Raise ValueError if there are fewer rows than clusters."""
+    if k > n:
+        raise ValueError(f"{name} must be at most the number of rows of X, {n}; got {k}.")
+
+
+def check_count(value: Any, name: str, least: int) -> int:
+    """Return an integer option, or say that it is none or too small."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer; got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more; got {value}.")
+    return int(value)
 
 
 def check_labels(labels: npt.ArrayLike, name: str = "labels") -> IntArray:
@@ -85,6 +143,16 @@ def check_same_length(**arrays: Sized) -> None:
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise ValueError(f"Found input variables with inconsistent numbers of samples: {found}.")
+
+
+def check_rows_and_classes(X: Any, y: npt.ArrayLike | None) -> tuple[Any, Classes | None]:
+    """Return what `check_rows` makes of X and, if there is y, `check_classes` of it."""
+    rows_of_x = check_rows(X)
+    if y is None:
+        return rows_of_x, None
+    classes = check_classes(y)
+    check_same_length(X=range(rows_of_x.shape[0]), y=classes.codes)
+    return rows_of_x, classes
 
 
 def _check_1d(array: npt.NDArray[Any], name: str) -> None:

@@ -13,9 +13,13 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from ._checks import IntArray, check_classes, check_labels, check_same_length
 
+Matching = Literal["majority", "one-to-one"]
 
-def infer_cluster_labels(labels: npt.ArrayLike, y: npt.ArrayLike) -> dict[int, Any]:
-    """Name each cluster by the class that most of its rows have.
+
+def infer_cluster_labels(
+    labels: npt.ArrayLike, y: npt.ArrayLike, *, matching: Matching = "majority"
+) -> dict[int, Any]:
+    """Name each cluster by a class: the one most of its rows have, or its partner one to one.
 
     Parameters
     ----------
@@ -23,17 +27,22 @@ def infer_cluster_labels(labels: npt.ArrayLike, y: npt.ArrayLike) -> dict[int, A
         Cluster of each row, such as an estimator's ``labels_``.
     y : array-like of shape (n,), integers, booleans, whole floats or strings
         Class of each row.
+    matching : {"majority", "one-to-one"}, default="majority"
+        "majority": each cluster by the class most of its rows have, whatever the others are named;
+        ties go to the smallest class. "one-to-one": no class twice, paired so that the most rows
+        are right (see `clustering_accuracy`).
 
     Returns
     -------
     dict of int to class
-        The majority class of each cluster that has rows, in the order of the clusters; ties go to
-        the smallest class. A cluster without rows has no entry: nothing is known about it.
+        The class of each cluster that has one, in the order of the clusters. A cluster without rows
+        has no entry, as nothing is known about it; nor, one to one, has a cluster without partner,
+        because there are more clusters than classes or no class left that any of its rows has.
 
     Raises
     ------
     ValueError
-        If the lengths differ, or `y` has missing or continuous entries.
+        If the lengths differ, `y` has missing or continuous entries, or `matching` is unknown.
     TypeError
         If `labels` does not hold integers.
 
@@ -46,13 +55,33 @@ def infer_cluster_labels(labels: npt.ArrayLike, y: npt.ArrayLike) -> dict[int, A
     >>> from fastkm.evaluation import infer_cluster_labels
     >>> infer_cluster_labels([0, 0, 0, 2, 2], ["cat", "dog", "cat", "dog", "cow"])
     {0: 'cat', 2: 'cow'}
+    >>> infer_cluster_labels([0, 0, 1, 1, 1], [7, 7, 7, 7, 4])
+    {0: 7, 1: 7}
+    >>> infer_cluster_labels([0, 0, 1, 1, 1], [7, 7, 7, 7, 4], matching="one-to-one")
+    {0: 7, 1: 4}
     """
     clusters = check_labels(labels)
     classes = check_classes(y)
     check_same_length(labels=clusters, y=classes.codes)
     counts = contingency_matrix(classes.codes, clusters)
-    majority = classes.values[counts.argmax(axis=0)]  # argmax takes the first: the smallest class
-    return dict(zip(np.unique(clusters).tolist(), majority.tolist(), strict=True))
+    named, columns = _pairs(counts, matching)
+    names = classes.values[named].tolist()
+    return dict(zip(np.unique(clusters)[columns].tolist(), names, strict=True))
+
+
+def _pairs(counts: IntArray, matching: Matching) -> tuple[IntArray, IntArray]:
+    """Return the row (class) and the column (cluster) of each pair, by ascending column."""
+    if matching == "majority":
+        # argmax takes the first of equals: the smallest class.
+        return counts.argmax(axis=0), np.arange(counts.shape[1])
+    if matching != "one-to-one":
+        raise ValueError(f"matching must be 'majority' or 'one-to-one'; got {matching!r}.")
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    by_column = np.argsort(columns)
+    rows, columns = rows[by_column], columns[by_column]
+    # The solver pairs what is left over too, at no gain: such a name would have no row behind it.
+    has_rows = counts[rows, columns] > 0
+    return rows[has_rows], columns[has_rows]
 
 
 def infer_data_labels(
@@ -100,7 +129,7 @@ def infer_data_labels(
 def clustering_accuracy(
     y: npt.ArrayLike,
     labels: npt.ArrayLike,
-    method: Literal["majority", "matching"] = "majority",
+    matching: Matching = "majority",
 ) -> float:
     """Return the share of rows whose class their cluster gives right.
 
@@ -110,10 +139,11 @@ def clustering_accuracy(
         Class of each row.
     labels : array-like of shape (n,), integers >= 0
         Cluster of each row.
-    method : {"majority", "matching"}, default="majority"
+    matching : {"majority", "one-to-one"}, default="majority"
         How clusters stand for classes. "majority": each for the class most of its rows have; many
-        may stand for one class, so splitting clusters never scores less. "matching": one cluster
-        for one class, paired so that the most rows are right; rows of unpaired clusters are wrong.
+        may stand for one class, so splitting clusters never scores less. "one-to-one": one cluster
+        for one class, paired so that the most rows are right. Where there are more clusters than
+        classes, or fewer, the rows of what stays unpaired are wrong.
 
     Returns
     -------
@@ -123,12 +153,18 @@ def clustering_accuracy(
     Raises
     ------
     ValueError
-        If the lengths differ, `y` has missing or continuous entries, or `method` is unknown.
+        If the lengths differ, `y` has missing or continuous entries, or `matching` is unknown.
 
     Notes
     -----
-    "matching" solves the assignment problem with SciPy's ``linear_sum_assignment``. It is at most
-    the "majority" accuracy, as it picks among fewer ways of naming.
+    "one-to-one" solves the assignment problem with SciPy's ``linear_sum_assignment``. It is at most
+    the "majority" accuracy, as it picks among fewer ways of naming. The majority's is also known as
+    purity, the other as clustering accuracy (ACC).
+
+    References
+    ----------
+    Kuhn (1955), "The Hungarian method for the assignment problem", Naval Research Logistics
+    Quarterly.
 
     Examples
     --------
@@ -136,20 +172,14 @@ def clustering_accuracy(
     >>> y, labels = [0, 0, 0, 1], [0, 0, 1, 2]
     >>> clustering_accuracy(y, labels)
     1.0
-    >>> clustering_accuracy(y, labels, method="matching")
+    >>> clustering_accuracy(y, labels, matching="one-to-one")
     0.75
     """
     classes = check_classes(y)
     clusters = check_labels(labels)
     check_same_length(y=classes.codes, labels=clusters)
     counts = contingency_matrix(classes.codes, clusters)
-    if method == "majority":
-        n_right = counts.max(axis=0).sum()
-    elif method == "matching":
-        n_right = counts[linear_sum_assignment(counts, maximize=True)].sum()
-    else:
-        raise ValueError(f"method must be 'majority' or 'matching'; got {method!r}.")
-    return float(n_right / len(clusters))
+    return float(counts[_pairs(counts, matching)].sum() / len(clusters))
 
 
 class ConfusionMatrix(NamedTuple):

@@ -9,40 +9,30 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
-from sklearn import metrics
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import IntArray, check_classes, check_labels, check_same_length
-from ._table import Column, Table, write_ratio, write_seconds
-
-_BLOCK_ROWS = 4096  # rows whose differences to their centroids are in memory at once
-
-
-def _write_score(score: float) -> str:
-    return f"{score:.3f}"
-
-
-def _write_inertia(inertia: float) -> str:
-    return f"{inertia:.0f}" if inertia >= 1000 else f"{inertia:.4g}"
-
-
-_NAME = Column("name", "estimator", is_text=True)
-_VARIANT = Column("variant", "by", is_text=True)
-_TIME = Column("time", "time", write_seconds)
-_SPEEDUP = Column("speedup", "speedup", write_ratio)
-_INERTIA = Column("inertia", "inertia", _write_inertia)
-_SUPERVISED = (
-    Column("homogeneity", "homog.", _write_score),
-    Column("completeness", "compl.", _write_score),
-    Column("v_measure", "V-meas.", _write_score),
-    Column("ari", "ARI", _write_score),
-    Column("ami", "AMI", _write_score),
+from . import _columns as columns
+from ._checks import Classes, IntArray, check_count, check_rows_and_classes, check_same_length
+from ._fits import labels_of_fit, predicted
+from ._measures import (
+    draw_sample,
+    inertia,
+    internal_scores,
+    note_on_silhouette,
+    supervised_scores,
 )
-_SILHOUETTE = Column("silhouette", "silh.", _write_score)
+from ._table import Column, Table
+
+_SUPERVISED = (
+    columns.HOMOGENEITY,
+    columns.COMPLETENESS,
+    columns.V_MEASURE,
+    columns.ARI,
+    columns.AMI,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,8 +54,8 @@ class ScoreTable(Table):
 
 
 @dataclass
-class _Entry:
-    """One row in the making."""
+class Entry:
+    """One row of a table in the making."""
 
     name: str
     variant: str
@@ -156,34 +146,25 @@ def score_table(
     if reference is not None and not any(reference in (e.name, e.variant) for e in entries):
         known = sorted({e.variant or e.name for e in entries})
         raise ValueError(f"reference must be one of {known}; got {reference!r}.")
-    if n_fits < 1:
-        raise ValueError(f"n_fits must be 1 or more; got {n_fits}.")
-    if silhouette_sample < 2:
-        raise ValueError(f"silhouette_sample must be 2 or more; got {silhouette_sample}.")
-    rows_of_x = check_array(X, accept_sparse="csr", dtype=None)
-    codes = None
-    if y is not None:
-        codes = check_classes(y).codes
-        check_same_length(X=range(rows_of_x.shape[0]), y=codes)
-    n_turns = _fit(entries, X, n_fits, max_seconds)
+    check_count(n_fits, "n_fits", 1)
+    check_count(silhouette_sample, "silhouette_sample", 2)
+    rows_of_x, classes = check_rows_and_classes(X, y)
+    n_turns = fit_in_turn(entries, X, n_fits, max_seconds)
     n = rows_of_x.shape[0]
-    is_sampled = silhouette_sample < n
-    sample = np.arange(n)
-    if is_sampled:
-        sample = check_random_state(random_state).choice(n, silhouette_sample, replace=False)
+    sample = draw_sample(check_random_state(random_state), n, silhouette_sample)
     rows = []
     for entry in entries:
         row: dict[str, Any] = {"name": entry.name, "variant": entry.variant, "time": entry.time}
         if reference is not None:
             row["speedup"] = _reference_time(entries, entry, reference) / entry.time
-        row |= _scores(entry, X, rows_of_x, codes, sample)
+        row |= _scores(entry, X, rows_of_x, classes, sample)
         rows.append(row)
     fitted = {(entry.name, entry.variant): entry.estimator for entry in entries}
-    notes = _notes(n_fits, n_turns, reference, len(sample) if is_sampled else None, n)
-    return ScoreTable(_columns(entries, reference, codes), tuple(rows), notes, fitted)
+    notes = (*note_on_times(n_fits, n_turns, reference), note_on_silhouette(len(sample), n))
+    return ScoreTable(_columns(entries, reference, classes), tuple(rows), notes, fitted)
 
 
-def _entries(estimators: Mapping[str, Any]) -> list[_Entry]:
+def _entries(estimators: Mapping[str, Any]) -> list[Entry]:
     entries = []
     for name, value in estimators.items():
         variants = value if isinstance(value, Mapping) else {"": value}
@@ -195,7 +176,7 @@ def _entries(estimators: Mapping[str, Any]) -> list[_Entry]:
                 )
             is_fitted = _is_fitted(estimator)
             ours = estimator if is_fitted else clone(estimator)
-            entries.append(_Entry(name, variant, ours, is_fitted))
+            entries.append(Entry(name, variant, ours, is_fitted))
     if not entries:
         raise ValueError("estimators must name at least one estimator; got none.")
     return entries
@@ -209,7 +190,7 @@ def _is_fitted(estimator: Any) -> bool:
     return True
 
 
-def _fit(entries: list[_Entry], X: Any, n_fits: int, max_seconds: float) -> int:
+def fit_in_turn(entries: list[Entry], X: Any, n_fits: int, max_seconds: float) -> int:
     """Fit all that came unfitted, turn by turn, and return the number of turns."""
     unfitted = [entry for entry in entries if not entry.is_given_fitted]
     if not unfitted:
@@ -225,7 +206,7 @@ def _fit(entries: list[_Entry], X: Any, n_fits: int, max_seconds: float) -> int:
     return n_fits
 
 
-def _reference_time(entries: list[_Entry], entry: _Entry, reference: str) -> float:
+def _reference_time(entries: list[Entry], entry: Entry, reference: str) -> float:
     """Return the time of the reference variant of the entry's name, or of the reference name."""
     for other in entries:
         if (other.name == entry.name and other.variant == reference) or other.name == reference:
@@ -234,79 +215,47 @@ def _reference_time(entries: list[_Entry], entry: _Entry, reference: str) -> flo
 
 
 def _scores(
-    entry: _Entry, X: Any, rows_of_x: Any, codes: IntArray | None, sample: IntArray
+    entry: Entry, X: Any, rows_of_x: Any, classes: Classes | None, sample: IntArray
 ) -> dict[str, float]:
     labels = _labels(entry, X)
     check_same_length(X=range(rows_of_x.shape[0]), labels=labels)
-    scores = {"inertia": _inertia(rows_of_x, entry.estimator, labels)}
-    if codes is not None:
-        homogeneity, completeness, v_measure = metrics.homogeneity_completeness_v_measure(
-            codes, labels
-        )
-        scores |= {
-            "homogeneity": homogeneity,
-            "completeness": completeness,
-            "v_measure": v_measure,
-            "ari": metrics.adjusted_rand_score(codes, labels),
-            "ami": metrics.adjusted_mutual_info_score(codes, labels),
-        }
-    sampled = labels[sample]
-    n_found = len(np.unique(sampled))
-    scores["silhouette"] = float("nan")
-    if 2 <= n_found < len(sample):  # outside, the silhouette is not defined
-        scores["silhouette"] = metrics.silhouette_score(rows_of_x[sample], sampled)
-    return {key: float(score) for key, score in scores.items()}
+    scores = {"inertia": inertia(rows_of_x, entry.estimator, labels)}
+    if classes is not None:
+        against_classes = supervised_scores(classes, labels)
+        scores |= {column.key: against_classes[column.key] for column in _SUPERVISED}
+    return scores | internal_scores(rows_of_x, labels, sample, ["silhouette"])
 
 
-def _labels(entry: _Entry, X: Any) -> IntArray:
+def _labels(entry: Entry, X: Any) -> IntArray:
     # labels_ of an estimator that came fitted may be those of other rows.
-    estimator = entry.estimator
-    if not entry.is_given_fitted and hasattr(estimator, "labels_"):
-        return check_labels(estimator.labels_, f"labels_ of {entry.name!r}")
-    if not hasattr(estimator, "predict"):
-        raise TypeError(
-            f"estimators[{entry.name!r}] must have predict to be scored as it stands; "
-            f"{type(estimator).__name__} has none: pass it unfitted."
-        )
-    return check_labels(estimator.predict(X), f"predict(X) of {entry.name!r}")
-
-
-def _inertia(rows_of_x: Any, estimator: Any, labels: IntArray) -> float:
-    if not hasattr(estimator, "cluster_centers_"):
-        return float("nan")
-    centroids = np.asarray(estimator.cluster_centers_, dtype=np.float64)
-    inertia = 0.0
-    for start in range(0, len(labels), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        points = rows_of_x[block].toarray() if issparse(rows_of_x) else rows_of_x[block]
-        inertia += float(np.square(points - centroids[labels[block]]).sum())
-    return inertia
-
-
-def _columns(
-    entries: list[_Entry], reference: str | None, codes: IntArray | None
-) -> tuple[Column, ...]:
-    return (
-        _NAME,
-        *([_VARIANT] if any(entry.variant for entry in entries) else []),
-        _TIME,
-        *([_SPEEDUP] if reference is not None else []),
-        _INERTIA,
-        *(_SUPERVISED if codes is not None else ()),
-        _SILHOUETTE,
+    if not entry.is_given_fitted:
+        return labels_of_fit(entry.estimator, X, entry.name)
+    return predicted(
+        entry.estimator, X, entry.name, "to be scored as it stands", "pass it unfitted"
     )
 
 
-def _notes(
-    n_fits: int, n_turns: int, reference: str | None, n_sampled: int | None, n: int
-) -> tuple[str, ...]:
-    silhouette = f"all {n}" if n_sampled is None else f"a random sample of {n_sampled} of {n}"
-    silhouette = f"silhouette: on {silhouette} rows."
+def _columns(
+    entries: list[Entry], reference: str | None, classes: Classes | None
+) -> tuple[Column, ...]:
+    return (
+        columns.NAME,
+        *([columns.VARIANT] if any(entry.variant for entry in entries) else []),
+        columns.TIME,
+        *([columns.SPEEDUP] if reference is not None else []),
+        columns.INERTIA,
+        *(_SUPERVISED if classes is not None else ()),
+        columns.SILHOUETTE,
+    )
+
+
+def note_on_times(n_fits: int, n_turns: int, reference: str | None) -> tuple[str, ...]:
+    """Say what a time is of, and against which the speedup; nothing where there was no fit."""
     if n_turns == 0:
-        return (silhouette,)
+        return ()
     times = "time: one fit" if n_turns == 1 else f"time: median of {n_turns} fits, taken in turn"
     if n_turns < n_fits:
         times += f" (slow fits: {n_fits} were asked for)"
     if reference is not None:
         times += f"; speedup: {reference}'s time over the row's"
-    return (f"{times}.", silhouette)
+    return (f"{times}.",)
