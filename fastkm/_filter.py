@@ -45,8 +45,8 @@ TRIAL_ROWS = 192
 # How far the centroids of a late round are from those that the directions were found for, as a
 # share of their squared norms.
 EXPECTED_DRIFT = 0.03
-# With so many clusters rows of one label are brought together, so that tiles of centroids can be left
-# out, and anew once this share of them has another label. With fewer, rows are left out.
+# With so many clusters rows of one label are brought together, so that tiles of centroids can be
+# left out, and anew once this share of them has another label. With fewer, rows are left out.
 CLUSTERS_TO_SORT, SORT_AGAIN = 128, 0.2
 # What bounds that last leave: of the products in sketches, where rows are sorted at once, and of
 # the rows and distances that sketches alone would.
@@ -90,7 +90,7 @@ class Cost:
         return sketched + read * d * self.read + distances * d * self.distance
 
     def directions(self, n_rows: int, d: int, p: int, n_threads: int) -> float:
-        """Cost of finding p directions of so many rows, in parts of which one thread works alone."""
+        """Cost of finding p directions of so many rows; in parts one thread works alone."""
         shared = N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
         alone = 1e6 + N_ITERATIONS * d * p * 0.35 * min(p, 12)
         return shared + n_threads * alone

@@ -106,7 +106,9 @@ def test_filter_keeps_the_bits_of_brute_force_on_hostile_data(
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())
-@pytest.mark.parametrize(("n_directions", "sorts"), [(6, True), (24, True), (6, False), (24, False)])
+@pytest.mark.parametrize(
+    ("n_directions", "sorts"), [(6, True), (24, True), (6, False), (24, False)]
+)
 @pytest.mark.parametrize("seed", range(4))
 def test_bounds_that_last_keep_the_bits_over_many_rounds(
     seed, n_directions, sorts, isa, force, monkeypatch
