@@ -85,7 +85,7 @@ def plot_convergence(
     metrics = check_metrics(metrics, known, known)
     unit = "round" if all("restart" in records for records in recorded.values()) else "step"
     last = max(int(records["iteration"].max()) for records in recorded.values())
-    panels = [_panel(key, recorded, unit, _curves.ticks_from_one(last)) for key in metrics]
+    panels = [_panel(key, recorded, unit, last) for key in metrics]
     colors = {name: style.cluster_color(i) for i, name in enumerate(recorded)}
     return drawer.curves(
         drawn.Curves(
@@ -112,7 +112,7 @@ def _records(name: Any, history: Any) -> Records:
     return arrays
 
 
-def _panel(key: str, recorded: dict[str, Records], unit: str, ticks: drawn.Ticks) -> drawn.Panel:
+def _panel(key: str, recorded: dict[str, Records], unit: str, last: int) -> drawn.Panel:
     every = np.concatenate([records[key] for records in recorded.values()]).astype(np.float64)
     log = _curves.on_log(every) if key in _ON_LOG else None
     foot, y_ticks = (None, None) if log is None else log
@@ -136,7 +136,15 @@ def _panel(key: str, recorded: dict[str, Records], unit: str, ticks: drawn.Ticks
     lines.sort(key=lambda line: not line.is_quiet)  # those to look at on top
     axis = "axis does not start at 0" if log is None else "logarithmic axis"
     return drawn.Panel(
-        key, _metrics.title_of(key), axis, lines, unit, ticks, y_ticks, has_log_y=log is not None
+        key,
+        _metrics.title_of(key),
+        axis,
+        lines,
+        unit,
+        _curves.ticks_from_one(last),
+        _curves.limits_of(np.array([1.0, last]), has_log=False),
+        y_ticks,
+        has_log_y=log is not None,
     )
 
 

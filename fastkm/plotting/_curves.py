@@ -19,6 +19,16 @@ def needs_log(values: drawn.FloatArray) -> bool:
     return bool(known.size) and known.min() > 0 and known.max() / known.min() >= _LOG_FROM
 
 
+def limits_of(values: drawn.FloatArray, *, has_log: bool) -> tuple[float, float]:
+    """Return where an axis begins and ends that has room on either side of these values."""
+    places = np.log(values) if has_log else values
+    low, high = float(places.min()), float(places.max())
+    margin = 0.05 * (high - low) if high > low else 0.5
+    limits = np.array([low - margin, high + margin])
+    first, last = (np.exp(limits) if has_log else limits).tolist()
+    return first, last
+
+
 def ticks_at(values: drawn.FloatArray, *, has_log: bool) -> drawn.Ticks:
     """Return ticks at as many of the values, ascending whole numbers, as there is room for."""
     places = np.log(values) if has_log else values
@@ -61,4 +71,4 @@ def on_log(values: drawn.FloatArray) -> tuple[float | None, drawn.Ticks] | None:
 
 
 def _text_of_decade(exponent: int) -> str:
-    return f"{10**exponent:,}" if 0 <= exponent < 5 else f"1e{exponent}"
+    return f"{10.0**exponent:,g}" if -4 < exponent < 5 else f"1e{exponent}"

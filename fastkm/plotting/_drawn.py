@@ -160,10 +160,25 @@ class Panel:
     lines: list[Line]
     x_name: str
     x_ticks: Ticks
+    x_limits: tuple[float, float]  # the same in all panels
     y_ticks: Ticks | None = None  # None: the library's own
     has_log_x: bool = False
     has_log_y: bool = False
     mark: tuple[float, float, str] | None = None  # x, y and text of the point to look at
+
+    def mark_is_high(self) -> bool:
+        """Tell whether the marked point is in the upper half, so that its text goes below."""
+        if self.mark is None:
+            return False
+        every = np.concatenate([line.y for line in self.lines])
+        return bool(self.mark[1] > (np.nanmin(every) + np.nanmax(every)) / 2)
+
+    def mark_is_left(self) -> bool:
+        """Tell whether the marked point is in the left half, so that its text goes right of it."""
+        if self.mark is None:
+            return False
+        scale = np.log if self.has_log_x else np.asarray
+        return bool(scale(self.mark[0]) <= np.mean(scale(self.x_limits)))
 
 
 @dataclass(frozen=True)
@@ -216,6 +231,14 @@ class Scores:
 def text_of_count(n: int, what: str = "row") -> str:
     """Return "1 row" or "1,234 rows"."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def text_of_tick(value: float) -> str:
+    """Return a number of an axis, thousands and millions in short."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.6g}{unit}"
+    return f"{value:.6g}"
 
 
 def text_of_value(value: Any) -> str:

@@ -57,8 +57,7 @@ def plot_centroids(
     Returns
     -------
     matplotlib.figure.Figure or plotly.graph_objects.Figure
-        One panel per cluster, or with Plotly one for all, in which the pointer shows the
-        cluster, the row and the pixel.
+        One panel per cluster; with Plotly one for all, where the pointer shows cluster and row.
 
     Raises
     ------
@@ -151,8 +150,7 @@ def plot_cluster_samples(
     Returns
     -------
     matplotlib.figure.Figure or plotly.graph_objects.Figure
-        One panel per cluster, or with Plotly one for all, in which the pointer shows the
-        cluster, the row and the pixel.
+        One panel per cluster; with Plotly one for all, where the pointer shows cluster and row.
 
     Raises
     ------

@@ -84,6 +84,7 @@ def plot_sweep(
     spread = getattr(table, "spread", None) or {} if spread is None else spread
     has_log = _curves.needs_log(ks)
     ticks = _curves.ticks_at(ks, has_log=has_log)
+    limits = _curves.limits_of(ks, has_log=has_log)
     panels = []
     for key in metrics:
         values = _numbers(columns[key])[order]
@@ -100,6 +101,7 @@ def plot_sweep(
                 [line],
                 "k, the number of clusters",
                 ticks,
+                limits,
                 has_log_x=has_log,
                 mark=_mark(key, chosen, ks, values),
             )

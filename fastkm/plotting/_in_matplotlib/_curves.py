@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from .. import _drawn as drawn
 from .. import _style as style
@@ -57,10 +57,13 @@ def _draw_panel(ax: Axes, panel: drawn.Panel) -> None:
     if panel.has_log_y:
         ax.set_yscale("log")
     _set_ticks(ax.xaxis, panel.x_ticks)
+    ax.set_xlim(panel.x_limits)
     if panel.y_ticks is not None:
         _set_ticks(ax.yaxis, panel.y_ticks)
-    if panel.mark is not None:
-        _mark(ax, *panel.mark)
+    else:
+        # matplotlib's own would set a factor beside the axis, in the way of the title.
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: drawn.text_of_tick(value)))
+    _mark(ax, panel)
     look.head_panel(ax, panel.title)
     ax.set_xlabel(
         "; ".join(filter(None, [panel.x_name, panel.subtitle])),
@@ -74,17 +77,19 @@ def _set_ticks(axis: Any, ticks: drawn.Ticks) -> None:
     axis.set_ticks(ticks.at, labels=ticks.texts)
 
 
-def _mark(ax: Axes, x: float, y: float, text: str) -> None:
+def _mark(ax: Axes, panel: drawn.Panel) -> None:
+    if panel.mark is None:
+        return
+    x, y, text = panel.mark
     ax.axvline(x, color=style.CHOSEN, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
     ax.plot(
         [x], [y], marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2,
         markeredgecolor=style.CHOSEN, linestyle="none", zorder=4,
     )  # fmt: skip
-    (middle, _) = ax.transData.inverted().transform(ax.transAxes.transform((0.5, 0.5)))
-    is_left = x <= middle
+    is_left, is_high = panel.mark_is_left(), panel.mark_is_high()
     ax.annotate(
-        text, (x, 1), (4 if is_left else -4, -2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", ha="left" if is_left else "right", va="top",
+        text, (x, 0 if is_high else 1), (4 if is_left else -4, 3 if is_high else -2),
+        xycoords=("data", "axes fraction"), textcoords="offset points",
+        ha="left" if is_left else "right", va="bottom" if is_high else "top",
         fontsize=style.NOTE_SIZE, fontweight="bold", color=style.CHOSEN,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8},
     )  # fmt: skip

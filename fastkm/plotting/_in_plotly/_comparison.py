@@ -44,8 +44,7 @@ def scores(what: drawn.Scores) -> go.Figure:
             row=row + 1,
             col=column + 1,
         )
-    look.legend(grid.figure, what.variant_colors())
-    return grid.head(what.title, what.note, left=left)
+    return grid.head(what.title, what.note, what.variant_colors(), left=left)
 
 
 def _trace(panel: drawn.ScorePanel, what: drawn.Scores) -> Any:

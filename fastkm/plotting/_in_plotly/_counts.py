@@ -84,7 +84,7 @@ def bars(what: drawn.Bars, ax: None = None) -> go.Figure:
     ticks = [str(j) for j in range(k)]
     if what.is_named:
         names = [look.plain(name or "-") for name in what.names]
-        is_short = max(map(len, names)) <= style.SHORT_NAME
+        is_short = max(map(len, names)) <= style.SHORT_NAME and k <= style.MANY
         separator = "<br>" if is_short else ": "
         ticks = [f"{j}{separator}{name}" for j, name in enumerate(names)]
     size = style.NOTE_SIZE if k <= style.MANY else style.TINY_SIZE

@@ -32,16 +32,20 @@ def curves(what: drawn.Curves) -> go.Figure:
             for trace in _traces(line, panel):
                 grid.figure.add_trace(trace, **place)
         grid.figure.update_xaxes(
-            _axis(panel.x_ticks, has_log=panel.has_log_x, showline=True), **place
+            _axis(
+                panel.x_ticks,
+                has_log=panel.has_log_x,
+                showline=True,
+                range=np.log10(panel.x_limits) if panel.has_log_x else panel.x_limits,
+            ),
+            **place,
         )
         grid.figure.update_yaxes(
             _axis(panel.y_ticks, has_log=panel.has_log_y, has_grid=True), **place
         )
         grid.write_below(i, "; ".join(filter(None, [panel.x_name, panel.subtitle])))
-        if panel.mark is not None:
-            _mark(grid.figure, panel, place)
-    look.legend(grid.figure, what.legend)
-    return grid.head(what.title, what.note, left=74)
+        _mark(grid.figure, panel, place, axis="" if i == 0 else str(i + 1))
+    return grid.head(what.title, what.note, what.legend, left=74)
 
 
 def _traces(line: drawn.Line, panel: drawn.Panel) -> list[Any]:
@@ -100,23 +104,24 @@ def _axis(
     return look.quiet_axis(has_grid=has_grid, ticks="outside", tickcolor=style.MUTED, **options)
 
 
-def _mark(figure: go.Figure, panel: drawn.Panel, place: dict[str, int]) -> None:
+def _mark(figure: go.Figure, panel: drawn.Panel, place: dict[str, int], axis: str) -> None:
     if panel.mark is None:
         return
     x, y, text = panel.mark
     figure.add_vline(x, line={"color": style.CHOSEN, "width": 1, "dash": "dash"}, **place)
-    ks = panel.lines[0].x
-    scale = np.log if panel.has_log_x else np.asarray
-    is_left = scale(x) <= (scale(ks[0]) + scale(ks[-1])) / 2
     figure.add_trace(
         go.Scatter(
-            x=[x], y=[y], mode="markers+text", text=[f"<b>{text}</b>"], name="chosen",
-            textposition="top right" if is_left else "top left", cliponaxis=False,
-            textfont=look.font(style.NOTE_SIZE, style.CHOSEN), hoverinfo="skip",
+            x=[x], y=[y], mode="markers", name="chosen", hoverinfo="skip", showlegend=False,
             marker={
                 "symbol": "circle-open", "size": 13, "color": style.CHOSEN, "line": {"width": 2.5},
             },
-            showlegend=False,
         ),
         **place,
+    )  # fmt: skip
+    is_left, is_high = panel.mark_is_left(), panel.mark_is_high()
+    figure.add_annotation(
+        text=f"<b>{text}</b>", showarrow=False, font=look.font(style.NOTE_SIZE, style.CHOSEN),
+        x=math.log10(x) if panel.has_log_x else x, y=0 if is_high else 1,
+        xanchor="left" if is_left else "right", yanchor="bottom" if is_high else "top",
+        xref=f"x{axis}", yref=f"y{axis} domain", xshift=4 if is_left else -4,
     )  # fmt: skip

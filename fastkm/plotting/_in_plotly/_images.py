@@ -14,6 +14,7 @@ from . import _look as look
 _STRIP = 42.0  # pixels of a strip's height
 _STRIP_NAME = 150  # pixels beside a strip, for its name
 _IMAGE = 96.0  # pixels of the longer side of an image
+_LEAST_WIDTH = 460.0  # pixels of a figure, for its title
 
 
 class _Mosaic:
@@ -23,33 +24,44 @@ class _Mosaic:
         self.height, self.width = shape[:2]
         self.step = self.height + gaps[0], self.width + gaps[1]
         size = n_rows * self.step[0] - gaps[0], n_columns * self.step[1] - gaps[1]
-        self.pixels = np.full((*size, *shape[2:]), np.nan)
-        self.texts = np.full(size, "", dtype=object)
+        self.pixels = np.full((*size, *shape[2:]), np.nan, dtype=np.float32)
+        self.middles: list[tuple[float, float]] = []
+        self.texts: list[str] = []
 
     def put(self, row: int, column: int, image: drawn.FloatArray, text: str) -> None:
         """Put an image at a place of the grid."""
         top, left = row * self.step[0], column * self.step[1]
-        here = slice(top, top + self.height), slice(left, left + self.width)
-        self.pixels[here] = image
-        self.texts[here] = text
+        self.pixels[top : top + self.height, left : left + self.width] = image
+        self.middles.append((left + (self.width - 1) / 2, top + (self.height - 1) / 2))
+        self.texts.append(text)
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom of a place, in pixels of the mosaic."""
         top, left = row * self.step[0] - 0.5, column * self.step[1] - 0.5
         return left, top, left + self.width, top + self.height
 
-    def trace(self, cmap: str) -> Any:
-        """Return what draws it; row 0 is to be at the top."""
-        if self.pixels.ndim == 3:  # RGB; gaps are white
-            return go.Image(
-                z=np.nan_to_num(255 * self.pixels, nan=255).round().astype(np.uint8),
-                customdata=self.texts,
-                hovertemplate="%{customdata}<br>colour %{z}<extra></extra>",
-            )
-        return go.Heatmap(
-            z=self.pixels, colorscale=cmap, zmin=0, zmax=1, showscale=False, hoverongaps=False,
-            customdata=self.texts, hovertemplate="%{customdata}<br>%{z:.2f}<extra></extra>",
+    def traces(self, cmap: str, scale: float) -> list[Any]:
+        """Return what draws it, row 0 at the top, and what the pointer finds over each image.
+
+        Texts are on marks of one image each, as a text on each pixel would make large files.
+        """
+        x, y = np.array(self.middles).reshape(-1, 2).T
+        marks = go.Scatter(
+            x=x, y=y, mode="markers", text=self.texts, hovertemplate="%{text}<extra></extra>",
+            marker={
+                "symbol": "square", "size": scale * min(self.height, self.width), "opacity": 0,
+                "color": style.MUTED,
+            },
         )  # fmt: skip
+        return [self._image(cmap), marks]
+
+    def _image(self, cmap: str) -> Any:
+        if self.pixels.ndim == 3:  # RGB; gaps are white
+            pixels = np.nan_to_num(255 * self.pixels, nan=255).round().astype(np.uint8)
+            return go.Image(z=pixels, hoverinfo="skip")
+        return go.Heatmap(
+            z=self.pixels, colorscale=cmap, zmin=0, zmax=1, showscale=False, hoverinfo="skip"
+        )
 
 
 def images(what: drawn.Images) -> go.Figure:
@@ -75,10 +87,10 @@ def images(what: drawn.Images) -> go.Figure:
         if what.is_named:
             below = f"cluster {j}"
             _write(figure, below, (left + right) / 2, bottom, "top", style.SMALL_SIZE, style.MUTED)
-    figure.add_trace(mosaic.trace(what.cmap))
+    figure.add_traces(mosaic.traces(what.cmap, scale))
     high, wide = mosaic.pixels.shape[:2]
     _frame_mosaic(figure, (-0.5, wide - 0.5), (high - 0.5, -0.5))
-    size = max(scale * wide + 24 + 24, 320), scale * high + 30
+    size = max(scale * wide + 24 + 24, _LEAST_WIDTH), scale * high + 30
     return look.head(figure, what.title, what.note, size, left=24, bottom=30, top=26)
 
 
@@ -111,10 +123,10 @@ def strips(what: drawn.Strips) -> go.Figure:
             y=(top + bottom) / 2, xanchor="right", yanchor="middle", align="right",
             showarrow=False, font=look.font(style.SMALL_SIZE),
         )  # fmt: skip
-    figure.add_trace(mosaic.trace(what.cmap))
+    figure.add_traces(mosaic.traces(what.cmap, scale))
     high, wide = mosaic.pixels.shape[:2]
     _frame_mosaic(figure, (-0.5, wide - 0.5), (high - 0.5, -0.5))
-    size = scale * wide + 12 + 24, scale * high + 20
+    size = max(scale * wide + 12 + 24, _LEAST_WIDTH), scale * high + 20
     return look.head(figure, what.title, what.note, size, left=12, bottom=20)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 from plotly import graph_objects as go
@@ -12,6 +13,7 @@ from .. import _style as style
 _PIXELS = 4 / 3  # per point, the unit of the sizes that both backends share
 _LETTER_WIDTH = {style.TITLE_SIZE: 0.62, style.NOTE_SIZE: 0.52}  # over the font's size
 _MARGIN = 24  # on the right, and below what the axes need
+_LEGEND = 26  # pixels of its height
 _FONT = "Open Sans, DejaVu Sans, Verdana, Arial, sans-serif"
 
 HOVER = {"bgcolor": "white", "font": {"color": style.INK, "family": _FONT}}
@@ -41,11 +43,12 @@ def head(
     left: float = 60,
     bottom: float = 50,
     top: float = 0,
+    legend: Sequence[tuple[str, str]] = (),
 ) -> go.Figure:
     """Write the title and the note, and give the figure a size and margins, all in pixels.
 
     `size` is that of what is below the heading, margins included; `top` is room that the panels
-    need above themselves.
+    need above themselves; `legend` says below the note which colour is what.
     """
     width, height = size
     title, note = _wrap(title, style.TITLE_SIZE, width), _wrap(note, style.NOTE_SIZE, width)
@@ -54,10 +57,11 @@ def head(
         text += f'<br><span style="font-size:{pixels(style.NOTE_SIZE):.0f}px;color:{style.MUTED}">'
         text += f"{note}</span>"
     n_lines = title.count("<br>") + 1, (note.count("<br>") + 1 if note else 0)
-    heading = 22 + pixels(1.3 * (n_lines[0] * style.TITLE_SIZE + n_lines[1] * style.NOTE_SIZE))
+    heading = 26 + pixels(1.3 * (n_lines[0] * style.TITLE_SIZE + n_lines[1] * style.NOTE_SIZE))
+    heading += _LEGEND if legend else 0
     figure.update_layout(
         title={
-            "text": text, "x": 0, "xanchor": "left", "xref": "container", "pad": {"l": 12, "t": 12},
+            "text": text, "x": 0, "xanchor": "left", "xref": "container", "pad": {"l": 12, "t": 24},
             "y": 1, "yanchor": "top", "yref": "container", "font": font(style.TITLE_SIZE),
         },
         width=width,
@@ -70,6 +74,8 @@ def head(
         hoverlabel=HOVER,
         showlegend=False,
     )  # fmt: skip
+    if legend:
+        _add_legend(figure, list(legend), 1 - heading / (height + heading + top))
     return figure
 
 
@@ -91,8 +97,7 @@ def bare_axis(**options: Any) -> dict[str, Any]:
     return {"visible": False, "zeroline": False, "showgrid": False, **options}
 
 
-def legend(figure: go.Figure, entries: list[tuple[str, str]]) -> None:
-    """Say at the top right which colour is what; nothing for no entries."""
+def _add_legend(figure: go.Figure, entries: list[tuple[str, str]], y: float) -> None:
     for name, color in entries:
         figure.add_trace(
             go.Scatter(
@@ -100,15 +105,14 @@ def legend(figure: go.Figure, entries: list[tuple[str, str]]) -> None:
                 marker={"color": color, "size": 12, "symbol": "square"},
             )
         )  # fmt: skip
-    if entries:
-        figure.update_layout(
-            showlegend=True,
-            legend={
-                "orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top",
-                "yref": "container", "font": font(style.LABEL_SIZE), "itemclick": False,
-                "itemdoubleclick": False,
-            },
-        )  # fmt: skip
+    figure.update_layout(
+        showlegend=True,
+        legend={
+            "orientation": "h", "x": 0, "xanchor": "left", "xref": "container",
+            "y": y, "yanchor": "bottom", "yref": "container", "font": font(style.LABEL_SIZE),
+            "itemclick": False, "itemdoubleclick": False,
+        },
+    )  # fmt: skip
 
 
 def cluster_text(j: int, name: str | None) -> str:

@@ -30,11 +30,20 @@ class Grid(NamedTuple):
             font=look.font(style.SMALL_SIZE, style.MUTED),
         )  # fmt: skip
 
-    def head(self, title: str, note: str, left: float) -> go.Figure:
-        """Write the title and the note, and give the figure its size."""
+    def head(self, title: str, note: str, legend: list[tuple[str, str]], left: float) -> go.Figure:
+        """Write the title, the note and the legend, and give the figure its size."""
         width, height = self.size
         size = left + width + _RIGHT, height + self.below
-        return look.head(self.figure, title, note, size, left=left, bottom=self.below, top=_TITLE)
+        return look.head(
+            self.figure,
+            title,
+            note,
+            size,
+            left=left,
+            bottom=self.below,
+            top=_TITLE,
+            legend=legend,
+        )
 
 
 def grid_of_panels(
