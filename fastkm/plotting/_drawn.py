@@ -6,11 +6,14 @@ in small letters, that draws it: what is drawn is decided here, a backend decide
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_MOST_TICKS = 9  # of an axis of silhouettes
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -117,6 +120,13 @@ class Bands:
     is_named: bool
     title: str
     note: str
+
+    def value_ticks(self) -> Ticks:
+        """Return round numbers within the limits."""
+        low, high = self.limits
+        step = next(step for step in (0.05, 0.1, 0.2, 0.5) if (high - low) / step < _MOST_TICKS)
+        places = np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
+        return Ticks(places.tolist(), [f"{place:.6g}" for place in places])
 
     def label_ticks(self) -> Ticks:
         """Return where along the long axis which cluster is named."""

@@ -61,7 +61,6 @@ def _traces(line: drawn.Line, panel: drawn.Panel) -> list[Any]:
                 x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]),
                 mode="lines", line={"width": 0}, fill="toself", hoverinfo="skip",
                 fillcolor=f"rgba({red},{green},{blue},{_BAND_ALPHA})", name="spread",
-                showlegend=False,
             )
         )  # fmt: skip
     traces.append(
@@ -75,7 +74,6 @@ def _traces(line: drawn.Line, panel: drawn.Panel) -> list[Any]:
             name=look.plain(line.name),
             text=_hover(line, panel),
             hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
         )
     )
     return traces
@@ -111,7 +109,7 @@ def _mark(figure: go.Figure, panel: drawn.Panel, place: dict[str, int], axis: st
     figure.add_vline(x, line={"color": style.CHOSEN, "width": 1, "dash": "dash"}, **place)
     figure.add_trace(
         go.Scatter(
-            x=[x], y=[y], mode="markers", name="chosen", hoverinfo="skip", showlegend=False,
+            x=[x], y=[y], mode="markers", name="chosen", hoverinfo="skip",
             marker={
                 "symbol": "circle-open", "size": 13, "color": style.CHOSEN, "line": {"width": 2.5},
             },

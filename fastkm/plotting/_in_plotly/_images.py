@@ -14,7 +14,7 @@ from . import _look as look
 _STRIP = 42.0  # pixels of a strip's height
 _STRIP_NAME = 150  # pixels beside a strip, for its name
 _IMAGE = 96.0  # pixels of the longer side of an image
-_LEAST_WIDTH = 460.0  # pixels of a figure, for its title
+_LEAST_WIDTH = 560.0  # pixels of a figure, for its title
 
 
 class _Mosaic:

@@ -98,6 +98,7 @@ def bare_axis(**options: Any) -> dict[str, Any]:
 
 
 def _add_legend(figure: go.Figure, entries: list[tuple[str, str]], y: float) -> None:
+    figure.update_traces(showlegend=False)
     for name, color in entries:
         figure.add_trace(
             go.Scatter(
