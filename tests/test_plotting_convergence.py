@@ -70,6 +70,7 @@ def test_the_run_that_ends_lowest_is_strong():
     for ax, values in zip(figure.axes, np.transpose(ONE_RUN), strict=True):
         assert len(ax.lines) == 3
         np.testing.assert_array_equal(strong(ax).get_ydata(), values)
+        assert strong(ax) is ax.lines[-1]  # on top of the others
     assert "3 runs" in figure._supxlabel.get_text()
 
 

@@ -223,9 +223,13 @@ def test_samples_are_the_same_rows_and_numbered(calls, kmeans):
 
 def test_rgb_images_are_drawn_in_their_colors():
     estimator = KMeans(2, n_init=1, random_state=0).fit(np.eye(12))
-    (image,) = of_kind(plot_centroids(estimator, (2, 2, 3), backend="plotly"), "image")
-    drawn = plot_centroids(estimator, (2, 2, 3)).axes[0].images[0].get_array()
-    np.testing.assert_array_equal(np.asarray(image.z)[:2, :2], np.round(255 * drawn))
+    figure = plot_centroids(estimator, (2, 2, 3), backend="plotly")
+    mosaic = np.asarray(of_kind(figure, "image")[0].z)
+    drawn = [ax.images[0].get_array() for ax in plot_centroids(estimator, (2, 2, 3)).axes]
+    for frame, image in zip(figure.layout.shapes, drawn, strict=True):
+        left = int(frame.x0 + 0.5)
+        np.testing.assert_array_equal(mosaic[:2, left : left + 2], np.round(255 * image))
+    assert max(image.max() for image in drawn) == 1
 
 
 def test_regions_rows_and_centroids_are_the_same(calls, flat):
@@ -288,7 +292,9 @@ def test_silhouettes_are_the_same(calls, kmeans):
         for text, value in list(zip(band.text, band.x, strict=True))[::2]:
             i = int(re.match(r"row ([\d,]+)<br>", text)[1].replace(",", ""))
             assert silhouettes[i] == value
+            mean = silhouettes[kmeans.labels_ == kmeans.labels_[i]].mean()
             assert f"cluster {kmeans.labels_[i]}:" in text
+            assert text.endswith(f"mean {mean:.3f}")
     ticks = [tick.get_text() for tick in ax.get_yticklabels()]
     assert list(figure.layout.yaxis.ticktext) == ticks
     np.testing.assert_allclose(figure.layout.yaxis.tickvals, ax.get_yticks())
@@ -321,7 +327,7 @@ def test_convergence_is_the_same_and_zero_is_said_to_be_zero(calls, history):
     for curve, line in zip(curves, lines, strict=True):
         np.testing.assert_array_equal([curve.x, curve.y], line.get_data())
         assert curve.line.color == to_hex(line.get_color())
-    legend = [trace.name for trace in figure.data if trace.showlegend]
+    legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert legend == ["a", "b"]
     changed = [curve for curve in curves if curve.yaxis == "y2"]
     last = [curve.text[-1] for curve in changed]
@@ -338,7 +344,7 @@ def test_comparisons_are_the_same(calls, table):
     middles = [bar.get_y() + bar.get_height() / 2 for bar in drawing.axes[0].patches]
     np.testing.assert_allclose(bars.y, middles)
     np.testing.assert_array_equal(dots.x, table["inertia"])
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["a", "b"]
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["a", "b"]
     assert bars.hovertext[1] == f"three, b<br>{table['ari'][1]:.3f}"
 
 

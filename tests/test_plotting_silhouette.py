@@ -96,9 +96,15 @@ def test_of_very_many_clusters_only_some_are_labelled():
     assert len(ax.collections) == 250
 
 
-def test_sixty_four_labels_do_not_overlap():
-    labels = KMeans(64, n_init=1, max_iter=10, random_state=0).fit(X).labels_
-    ax = plot_silhouette(silhouette_samples(X, labels), labels)
+@pytest.mark.parametrize("kind", ["digits", "skewed"])
+def test_sixty_four_labels_do_not_overlap(kind):
+    if kind == "digits":
+        labels = KMeans(64, n_init=1, max_iter=10, random_state=0).fit(X).labels_
+        values = silhouette_samples(X, labels)
+    else:
+        labels = np.repeat(np.arange(64), [1] * 24 + [100] * 16 + [1] * 24)
+        values = np.full(len(labels), 0.5)
+    ax = plot_silhouette(values, labels)
     ax.figure.canvas.draw()
     boxes = [tick.get_window_extent() for tick in ax.get_yticklabels()]
     assert len(boxes) == 64

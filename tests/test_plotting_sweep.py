@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 from fastkm.evaluation._table import Column, Table
-from fastkm.plotting import _style, plot_sweep
+from fastkm.plotting import _drawn, _style, plot_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,34 @@ def test_rows_are_drawn_by_ascending_k():
     for (x, y), key in zip(curves(plot_sweep(backwards)), ("inertia", "silhouette"), strict=True):
         np.testing.assert_array_equal(x, COLUMNS["k"])
         np.testing.assert_array_equal(y, COLUMNS[key])
+    (band,) = plot_sweep(
+        backwards, ["inertia"], spread={"inertia": [0.1, 0.2, 0.3, 0.4]}
+    ).axes[0].collections  # fmt: skip
+    assert max(y for k, y in band.get_paths()[0].vertices if k == 2) == 9.4
+
+
+def test_panels_have_one_axis_of_k_also_where_a_metric_begins_later():
+    figure = plot_sweep({"k": [1, 2, 3], "inertia": [3, 2, 1], "ari": [None, None, 0.5]})
+    first, second = (ax.get_xlim() for ax in figure.axes)
+    assert first == second
+    assert first[0] < 1 < 3 < first[1]
+
+
+@pytest.mark.parametrize(
+    ("k", "places"), [(2, ("left", "top")), (3, ("left", "bottom")), (5, ("right", "top"))]
+)
+def test_name_of_the_chosen_k_keeps_away_from_the_point(k, places):
+    columns = {"k": [2, 3, 4, 5], "silhouette": [0.1, 0.6, 0.5, 0.2]}
+    (text,) = plot_sweep(columns, chosen={"silhouette": k}).axes[0].texts
+    assert (text.get_ha(), text.get_va()) == places
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.25, "0.25"), (900, "900"), (1500, "1.5k"), (-2e6, "-2M"), (3e9, "3G"), (0, "0")],
+)
+def test_large_numbers_of_an_axis_are_short(value, text):
+    assert _drawn.text_of_tick(value) == text
 
 
 def test_chosen_k_is_marked_in_its_metrics_panel_only():

@@ -9,7 +9,7 @@ import numpy as np
 from . import _drawn as drawn
 
 _LOG_FROM = 12.0  # ratio of the largest to the smallest value above which an axis is logarithmic
-_ROOM = 0.06  # of the axis that a tick's text takes
+_ROOM = 0.075  # of the axis that a tick's text takes
 _MOST_DECADES = 8  # labelled
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_is_fitted
 
 Rows = npt.NDArray[Any]
 
@@ -65,7 +64,6 @@ def _of_transformer(transformer: Any, X: Any) -> Plane:
             "plane must have inverse_transform beside transform, so that points of the plane can "
             f"be predicted; {type(transformer).__name__} has none."
         )
-    check_is_fitted(transformer)
     shape = np.shape(transformer.transform(dense(X[:1])))
     if shape != (1, 2):
         raise ValueError(f"plane must transform rows to two columns; got {shape[-1]}.")

@@ -21,8 +21,8 @@ def bands(what: drawn.Bands, ax: Axes | None) -> Axes:
     look.quiet_axes(ax, grid="x")
     ax.set_xlim(what.limits)
     ax.set_ylim(what.length, 0)
-    values = what.value_ticks()
-    ax.set_xticks(values.at, labels=values.texts)
+    marks = what.value_ticks()
+    ax.set_xticks(marks.at, labels=marks.texts)
     ticks = what.label_ticks()
     size = style.NOTE_SIZE if k <= style.MANY else style.TINY_SIZE
     ax.set_yticks(ticks.at, labels=list(map(look.plain, ticks.texts)), fontsize=size)

@@ -17,7 +17,7 @@ def bands(what: drawn.Bands, ax: None = None) -> go.Figure:
     figure = go.Figure([_band(band) for band in what.bands if band.size])
     figure.add_vline(what.mean, line={"color": style.INK, "width": 1.2, "dash": "dash"})
     figure.add_vline(0, line={"color": style.MUTED, "width": 0.8})
-    values, ticks = what.value_ticks(), what.label_ticks()
+    marks, ticks = what.value_ticks(), what.label_ticks()
     texts = list(map(look.plain, ticks.texts))
     size = style.NOTE_SIZE if k <= style.MANY else style.TINY_SIZE
     figure.update_xaxes(
@@ -26,8 +26,8 @@ def bands(what: drawn.Bands, ax: None = None) -> go.Figure:
             has_grid=True,
             range=what.limits,
             showline=True,
-            tickvals=values.at,
-            ticktext=values.texts,
+            tickvals=marks.at,
+            ticktext=marks.texts,
         )
     )
     figure.update_yaxes(
