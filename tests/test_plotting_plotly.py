@@ -293,7 +293,7 @@ def test_silhouettes_are_the_same(calls, kmeans):
             i = int(re.match(r"row ([\d,]+)<br>", text)[1].replace(",", ""))
             assert silhouettes[i] == value
             mean = silhouettes[kmeans.labels_ == kmeans.labels_[i]].mean()
-            assert f"cluster {kmeans.labels_[i]}:" in text
+            assert f"cluster {kmeans.labels_[i]}<br>" in text
             assert text.endswith(f"mean {mean:.3f}")
     ticks = [tick.get_text() for tick in ax.get_yticklabels()]
     assert list(figure.layout.yaxis.ticktext) == ticks

@@ -44,7 +44,7 @@ def bands(what: drawn.Bands, ax: None = None) -> go.Figure:
 def _band(band: drawn.Band) -> Any:
     values, places = band.outline()
     of_cluster = (
-        f"{look.cluster_text(band.cluster, band.name)}: {drawn.text_of_count(band.size)}, "
+        f"{look.cluster_text(band.cluster, band.name)}<br>{drawn.text_of_count(band.size)}, "
         f"mean {band.mean:.3f}"
     )
     texts = [
