@@ -22,21 +22,33 @@ from sklearn.cluster import (
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import silhouette_samples
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+import fastkm
 from fastkm import plotting
+from fastkm.callbacks import History
 from fastkm.evaluation import confusion_matrix, infer_cluster_labels, score_table
 from fastkm.plotting import (
     _comparison,
+    _convergence,
     _counts,
     _images,
     _regions,
+    _silhouette,
     _style,
+    _sweep,
     plot_centroids,
     plot_cluster_samples,
     plot_cluster_sizes,
     plot_comparison,
     plot_confusion_matrix,
+    plot_convergence,
     plot_decision_regions,
+    plot_silhouette,
+    plot_sweep,
 )
 
 X, Y = load_digits(return_X_y=True)
@@ -91,13 +103,31 @@ def every_drawing(estimator):
     yield plot_confusion_matrix(Y, estimator.labels_)
     yield plot_cluster_sizes(estimator.labels_, cluster_labels=names)
     yield plot_comparison(table())
+    silhouettes = silhouette_samples(X, estimator.labels_)
+    yield plot_silhouette(silhouettes, estimator.labels_)
+    yield plot_silhouette(silhouettes, estimator.labels_, cluster_labels=names, max_rows=500)
+    yield plot_sweep(sweep(range(1, 65, 3)), chosen={"inertia": 10, "silhouette": 31})
+    yield plot_sweep(sweep([2, 5]), ["silhouette"], chosen={"silhouette": 5})
+    history = History()
+    fastkm.KMeans(len(estimator.cluster_centers_), n_init=3, random_state=0, callback=history).fit(
+        X[:500]
+    )
+    yield plot_convergence(history)
+    yield plot_convergence({"one fit": history, "another": history})
+
+
+def sweep(ks):
+    ks = np.array(ks)
+    return {"k": ks, "inertia": 1e7 / ks, "silhouette": np.where(ks > 1, 1 / (1 + ks), np.nan)}
 
 
 def figure_of(drawing):
     return drawing if isinstance(drawing, Figure) else drawing.figure
 
 
-@pytest.mark.parametrize("module", [_comparison, _counts, _images, _regions])
+@pytest.mark.parametrize(
+    "module", [_comparison, _convergence, _counts, _images, _regions, _silhouette, _sweep]
+)
 def test_examples_of_the_docstrings_run(module):
     failed, attempted = doctest.testmod(module)
     assert attempted > 0
@@ -106,7 +136,8 @@ def test_examples_of_the_docstrings_run(module):
 
 def test_one_panel_returns_axes_and_several_a_figure(kmeans):
     kinds = [type(drawing) for drawing in every_drawing(kmeans)]
-    assert kinds == [Figure, Figure, Figure, Axes, Axes, Axes, Axes, Axes, Figure]
+    assert kinds[:9] == [Figure, Figure, Figure, Axes, Axes, Axes, Axes, Axes, Figure]
+    assert kinds[9:] == [Axes, Axes, Figure, Figure, Figure, Figure]
 
 
 class Laid(NamedTuple):
@@ -167,10 +198,11 @@ def test_drawings_do_not_show_or_change_rcparams(kmeans, monkeypatch):
 def test_given_axes_are_drawn_on_and_returned(flat):
     points, estimator = flat
     labels = estimator.labels_
-    _, axes = plt.subplots(1, 3)
+    _, axes = plt.subplots(1, 4)
     assert plot_decision_regions(estimator, points, resolution=20, ax=axes[0]) is axes[0]
     assert plot_confusion_matrix(labels, labels, ax=axes[1]) is axes[1]
     assert plot_cluster_sizes(labels, ax=axes[2]) is axes[2]
+    assert plot_silhouette(np.zeros(len(labels)), labels, ax=axes[3]) is axes[3]
     assert len(plt.get_fignums()) == 1
 
 
@@ -220,6 +252,8 @@ def test_cluster_has_the_same_color_in_all_drawings(kmeans, flat):
     (dots,) = plot_decision_regions(estimator, points, resolution=20).collections[-1:]
     expected = [colors[j] for j in estimator.predict(points)]
     assert [to_hex(color) for color in dots.get_facecolors()] == expected
+    bands = plot_silhouette(np.ones(len(X)), kmeans.labels_).collections
+    assert [to_hex(band.get_facecolor()[0]) for band in bands] == colors
 
 
 def test_centroid_images_are_the_centroids_on_one_scale(kmeans):
@@ -317,6 +351,70 @@ def test_rows_beyond_max_points_are_sampled_and_the_sample_stated(flat):
     assert any(text.get_text().startswith("50 of 400 rows, at random") for text in ax.texts)
 
 
+def test_plane_of_two_features_holds_the_others_at_their_mean(kmeans):
+    ax = plot_decision_regions(kmeans, X, plane=(20, 43), resolution=9)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("feature 20", "feature 43")
+    left, right, bottom, top = ax.images[0].get_extent()
+    middle = X.mean(axis=0)
+    middle[[20, 43]] = (left + right) / 2, (bottom + top) / 2
+    (j,) = kmeans.predict([middle])
+    expected = to_rgb(_style.mix(_style.cluster_color(j), 0.55))
+    np.testing.assert_allclose(ax.images[0].get_array()[4, 4], expected)
+    np.testing.assert_array_equal(ax.collections[-1].get_offsets(), X[:, [20, 43]])
+
+
+def test_plane_may_be_a_fitted_transformers(kmeans):
+    to_plane = make_pipeline(StandardScaler(), PCA(2)).fit(X[:500])
+    ax = plot_decision_regions(kmeans, X, plane=to_plane, resolution=9)
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), to_plane.transform(X))
+    left, right, bottom, top = ax.images[0].get_extent()
+    centre = to_plane.inverse_transform([[(left + right) / 2, (bottom + top) / 2]])
+    (j,) = kmeans.predict(centre)
+    expected = to_rgb(_style.mix(_style.cluster_color(j), 0.55))
+    np.testing.assert_allclose(ax.images[0].get_array()[4, 4], expected)
+
+
+def test_means_of_a_mixture_are_its_centroids(flat):
+    points, _ = flat
+    mixture = GaussianMixture(3, random_state=0).fit(points)
+    ax = plot_decision_regions(mixture, points, resolution=20)
+    marks = {text.get_text(): text.xy for text in ax.texts if text.get_text() in "012"}
+    for j, mean in enumerate(mixture.means_):
+        np.testing.assert_allclose(marks[str(j)], mean)
+    assert len(plot_centroids(mixture, (1, 2)).axes) == 3
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        fastkm.KMeans(4, random_state=0),
+        fastkm.MiniBatchKMeans(4, random_state=0),
+        KMeans(4, n_init=1, random_state=0),
+        MiniBatchKMeans(4, n_init=1, random_state=0),
+        BisectingKMeans(4, random_state=0),
+        GaussianMixture(4, covariance_type="diag", reg_covar=1.0, random_state=0),
+    ],
+    ids=lambda estimator: f"{type(estimator).__module__.split('.')[0]}.{type(estimator).__name__}",
+)
+def test_every_kind_of_estimator_is_drawn(estimator):
+    rows, y = X[:200], Y[:200]
+    labels = estimator.fit(rows).predict(rows)
+    names = infer_cluster_labels(labels, y)
+    assert len(plot_centroids(estimator).axes) == 4
+    assert len(plot_cluster_samples(rows, labels, n_clusters=4).axes) == 4
+    assert len(plot_decision_regions(estimator, rows, resolution=10).texts) == 5
+    assert len(plot_silhouette(silhouette_samples(rows, labels), labels).get_yticks()) == 4
+    assert plot_confusion_matrix(y, labels, names).get_xlabel() == "inferred class"
+    assert len(plot_cluster_sizes(labels, 4).patches) == 4
+
+
+def test_dollars_are_dollars():
+    figure = plot_cluster_sizes([0, 1, 1], cluster_labels={0: "$5 to $9", 1: "more"}).figure
+    figure.canvas.draw()
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks[0] == r"0: \$5 to \$9"  # as matplotlib wants them: escaped, drawn as they are
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_regions_are_drawn_for_any_dtype_and_estimator(dtype):
     rows = X[:300].astype(dtype)
@@ -398,11 +496,49 @@ def test_comparison_survives_missing_values():
             ValueError,
             "at least two features",
         ),
+        (
+            lambda: plot_decision_regions(KMeans(2).fit(X[:9]), X[:9, :5]),
+            ValueError,
+            "X has 5 features, but KMeans is expecting 64",
+        ),
+        (lambda: regions_of(plane=(1, 64)), ValueError, "two different features, of 0 to 63"),
+        (lambda: regions_of(plane=(1, 1)), ValueError, "two different features"),
+        (lambda: regions_of(plane="ab"), TypeError, "pair of features or a fitted transformer"),
+        (lambda: regions_of(plane=PCA(2)), NotFittedError, "not fitted"),
+        (lambda: regions_of(plane=PCA(3).fit(X)), ValueError, "to two columns; got 3"),
+        (lambda: regions_of(plane=KMeans(2).fit(X)), TypeError, "must have inverse_transform"),
+        (lambda: regions_of(resolution=1), ValueError, "resolution must be 2 or more"),
+        (lambda: regions_of(max_points=0), ValueError, "max_points must be 1 or more"),
+        (lambda: regions_of(max_points=9.5), TypeError, "max_points must be a whole number"),
+        (lambda: regions_of(ax=[1]), TypeError, "ax must be one matplotlib Axes; got list"),
+        (lambda: regions_of(backend="bokeh"), ValueError, "'plotly'; got 'bokeh'"),
+        (lambda: plot_cluster_samples(X, Y, (8, 8, 1)), ValueError, r"\(height, width, 3\)"),
+        (
+            lambda: plot_cluster_samples(X, Y, to_pixels=lambda rows: rows / 0.0 * 0.0),
+            ValueError,
+            "pixels must be finite",
+        ),
+        (
+            lambda: plot_cluster_samples(X, Y, to_pixels=lambda rows: rows[0]),
+            ValueError,
+            "one row of pixels for each",
+        ),
+        (lambda: plot_cluster_sizes(Y, cluster_labels=["a"]), TypeError, "must map clusters"),
+        (lambda: plot_cluster_sizes(Y, 3), ValueError, "n_clusters must exceed every label"),
+        (lambda: plot_confusion_matrix(Y, Y[:5]), ValueError, "inconsistent numbers"),
+        (lambda: plot_comparison({"ari": [1]}), TypeError, "must be what .*score_table returns"),
+        (lambda: plot_comparison(table(), "ari"), TypeError, r"such as \['ari'\]"),
     ],
 )
-def test_bad_arguments_are_refused(call, error, words):
+@pytest.mark.filterwarnings("ignore:(divide by zero|invalid value)")
+def test_bad_arguments_are_refused_before_anything_is_drawn(call, error, words):
     with pytest.raises(error, match=words):
         call()
+    assert plt.get_fignums() == []
+
+
+def regions_of(**options):
+    return plot_decision_regions(KMeans(2, n_init=1, random_state=0).fit(X[:50]), X[:50], **options)
 
 
 def test_missing_matplotlib_is_an_error_that_names_the_command(kmeans, monkeypatch):
@@ -414,6 +550,9 @@ def test_missing_matplotlib_is_an_error_that_names_the_command(kmeans, monkeypat
         lambda: plot_confusion_matrix(Y, Y),
         lambda: plot_cluster_sizes(Y),
         lambda: plot_comparison(table()),
+        lambda: plot_silhouette([1, 0], [0, 1]),
+        lambda: plot_sweep(sweep([2, 3])),
+        lambda: plot_convergence(History()),
     ):
         with pytest.raises(ImportError, match=r"pip install 'fastkm\[plot\]'"):
             draw()

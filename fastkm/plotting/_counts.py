@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..evaluation import ConfusionMatrix, cluster_sizes, confusion_matrix
+from . import _backends as backends
+from . import _drawn as drawn
 from . import _style as style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_MAX_COUNTS_WRITTEN = 450  # cells; above, numbers would be too small to read
-_MAX_SIZES_WRITTEN = 24  # bars
-_SHORT_NAME = 4  # letters that fit below a bar or a column
-_SLANTED: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+from ._checks import check_cluster_labels
 
 
 def plot_confusion_matrix(
@@ -26,9 +21,10 @@ def plot_confusion_matrix(
     cluster_labels: Mapping[int, Any] | None = None,
     *,
     n_clusters: int | None = None,
-    ax: Axes | None = None,
+    ax: Any = None,
     title: str | None = None,
-) -> Axes:
+    backend: backends.Backend = "matplotlib",
+) -> Any:
     """Draw how the rows of each class spread over the clusters, or over the inferred classes.
 
     Numbers are rows. Colours are shares of the class or, where the columns are clusters, shares of
@@ -50,17 +46,19 @@ def plot_confusion_matrix(
         Where to draw. Default: a new figure.
     title : str, optional
         Title of the panel.
+    backend : {"matplotlib", "plotly"}, default="matplotlib"
+        What draws.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes or plotly.graph_objects.Figure
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed; names the pip command.
+        If the backend is not installed; names the pip command.
     ValueError
-        If the lengths differ, or `y` has missing entries.
+        If the lengths differ, `y` has missing entries, or `backend` is unknown.
 
     See Also
     --------
@@ -73,32 +71,29 @@ def plot_confusion_matrix(
     >>> ax.get_xlabel()
     'cluster'
     """
+    drawer = backends.pick(backend, ax)
+    check_cluster_labels(cluster_labels)
     confusion = confusion_matrix(y, labels, cluster_labels, n_clusters=n_clusters)
     if confusion.by == "cluster":
         confusion = _diagonal_first(confusion)
     counts, classes, columns, by = confusion
     whole, axis = ("cluster", 0) if by == "cluster" else ("class", 1)
-    shares = counts / np.maximum(counts.sum(axis=axis, keepdims=True), 1)
-    n_rows, n_columns = counts.shape
-    ax = style.one_panel(
-        ax, (min(max(0.5 * n_columns + 1.9, 4.6), 16), max(0.48 * n_rows + 1.3, 3.2))
-    )
-    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02, shrink=0.9)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=style.NOTE_SIZE, colors=style.MUTED, labelcolor=style.INK)
-    bar.set_ticks([0, 0.5, 1], labels=["0 %", "50 %", "100 %"])
-    bar.set_label(f"share of the {whole}", fontsize=style.NOTE_SIZE, color=style.INK)
-    if counts.size <= _MAX_COUNTS_WRITTEN:
-        _write_counts(ax, counts, shares)
-    _label_cells(ax, classes, columns)
-    ax.set_xlabel(by, fontsize=style.LABEL_SIZE, color=style.INK)
-    ax.set_ylabel("class", fontsize=style.LABEL_SIZE, color=style.INK)
-    note = f"{counts.sum():,} rows"
+    note = drawn.text_of_count(int(counts.sum()))
     if by == "inferred class":
         note += f", {np.trace(counts) / counts.sum():.1%} on the diagonal"
-    style.head_axes(ax, title or f"Classes against {by.replace('class', 'classe')}s", note)
-    return ax
+    return drawer.matrix(
+        drawn.Matrix(
+            counts,
+            counts / np.maximum(counts.sum(axis=axis, keepdims=True), 1),
+            [str(value) for value in classes.tolist()],
+            [str(value) for value in columns.tolist()],
+            by,
+            whole,
+            title or f"Classes against {by.replace('class', 'classe')}s",
+            note,
+        ),
+        ax,
+    )
 
 
 def plot_cluster_sizes(
@@ -106,9 +101,10 @@ def plot_cluster_sizes(
     n_clusters: int | None = None,
     *,
     cluster_labels: Mapping[int, Any] | None = None,
-    ax: Axes | None = None,
+    ax: Any = None,
     title: str | None = None,
-) -> Axes:
+    backend: backends.Backend = "matplotlib",
+) -> Any:
     """Draw the number of rows of each cluster as a bar in the cluster's colour.
 
     Parameters
@@ -123,17 +119,19 @@ def plot_cluster_sizes(
         Where to draw. Default: a new figure.
     title : str, optional
         Title of the panel.
+    backend : {"matplotlib", "plotly"}, default="matplotlib"
+        What draws.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes or plotly.graph_objects.Figure
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed; names the pip command.
+        If the backend is not installed; names the pip command.
     ValueError
-        If a label is negative or not below `n_clusters`.
+        If a label is negative or not below `n_clusters`, or `backend` is unknown.
 
     Examples
     --------
@@ -142,76 +140,25 @@ def plot_cluster_sizes(
     >>> [int(bar.get_height()) for bar in ax.patches]
     [1, 2, 1]
     """
+    drawer = backends.pick(backend, ax)
+    check_cluster_labels(cluster_labels)
     counts = cluster_sizes(labels, n_clusters)
-    sizes = counts.tolist()
-    k = len(sizes)
-    ax = style.one_panel(ax, (min(max(0.55 * k + 1.2, 4.6), 14), 3.8))
-    bars = ax.bar(range(k), sizes, color=[style.cluster_color(j) for j in range(k)], width=0.8)
-    if k <= _MAX_SIZES_WRITTEN:
-        ax.bar_label(
-            bars,
-            fmt="{:,.0f}",
-            padding=3,
-            fontsize=style.NOTE_SIZE,
-            color=style.INK,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
-        )
-    mean = counts.mean()
-    ax.axhline(mean, color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
-    style.quiet_axes(ax, grid="y")
-    ax.set_xlim(-0.6, k - 0.4)
-    ax.margins(y=0.1)
-    _label_bars(ax, k, cluster_labels)
-    ax.tick_params(axis="x", length=0)
-    below = "cluster" if cluster_labels is None else "cluster and inferred class"
-    ax.set_xlabel(below, fontsize=style.LABEL_SIZE, color=style.INK)
-    ax.set_ylabel("rows", fontsize=style.LABEL_SIZE, color=style.INK)
-    note = f"{counts.sum():,} rows in {k} clusters; dashed: equal sizes, {mean:,.0f} each"
-    style.head_axes(ax, title or "Rows in each cluster", note)
-    return ax
-
-
-def _label_bars(ax: Axes, k: int, cluster_labels: Mapping[int, Any] | None) -> None:
-    size = style.NOTE_SIZE if k <= _MAX_SIZES_WRITTEN else 7
-    names = [style.name_of(j, cluster_labels) or "-" for j in range(k)]
-    if cluster_labels is None:
-        ax.set_xticks(range(k), labels=[str(j) for j in range(k)], fontsize=size)
-    elif max(map(len, names)) <= _SHORT_NAME:
-        below = [f"{j}\n{name}" for j, name in enumerate(names)]
-        ax.set_xticks(range(k), labels=below, fontsize=size)
-    else:
-        beside = [f"{j}: {name}" for j, name in enumerate(names)]
-        ax.set_xticks(range(k), labels=beside, fontsize=size, **_SLANTED)
+    k, mean = len(counts), float(counts.mean())
+    rows, clusters = drawn.text_of_count(int(counts.sum())), drawn.text_of_count(k, "cluster")
+    return drawer.bars(
+        drawn.Bars(
+            counts.tolist(),
+            style.names_of(k, cluster_labels),
+            cluster_labels is not None,
+            mean,
+            title or "Rows in each cluster",
+            f"{rows} in {clusters}; dashed: equal sizes, {mean:,.0f} each",
+        ),
+        ax,
+    )
 
 
 def _diagonal_first(confusion: ConfusionMatrix) -> ConfusionMatrix:
     """Order the columns by their majority class, the larger count first."""
     order = np.lexsort((-confusion.counts.max(axis=0), confusion.counts.argmax(axis=0)))
     return confusion._replace(counts=confusion.counts[:, order], columns=confusion.columns[order])
-
-
-def _write_counts(ax: Axes, counts: npt.NDArray[Any], shares: npt.NDArray[Any]) -> None:
-    size = 10 if counts.shape[1] <= 16 else 7
-    for (i, j), count in np.ndenumerate(counts):
-        if count:
-            color = "white" if shares[i, j] > 0.55 else style.INK
-            ax.text(j, i, f"{count}", ha="center", va="center", fontsize=size, color=color)
-
-
-def _label_cells(ax: Axes, classes: npt.NDArray[Any], columns: npt.NDArray[Any]) -> None:
-    def names(values: npt.NDArray[Any]) -> list[str]:
-        return [str(value) for value in values.tolist()]
-
-    size = style.NOTE_SIZE if len(columns) <= 30 else 7
-    wide = max(map(len, names(columns))) > _SHORT_NAME
-    slant = _SLANTED if wide else {}
-    ax.set_xticks(range(len(columns)), labels=names(columns), fontsize=size, **slant)
-    ax.set_yticks(range(len(classes)), labels=names(classes), fontsize=style.NOTE_SIZE)
-    ax.tick_params(length=0, labelcolor=style.INK)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    # White lines between the cells.
-    ax.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=1.2)
-    ax.tick_params(which="minor", length=0)

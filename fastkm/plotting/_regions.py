@@ -4,64 +4,53 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
-from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from ..evaluation._checks import IntArray, check_labels
+from . import _backends as backends
+from . import _drawn as drawn
 from . import _style as style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ._checks import centroids_of, check_cluster_labels, check_whole
+from ._planes import Plane, dense, draw_rows, plane_of
 
 _PREDICT_VALUES = 4_000_000  # numbers of the lifted grid in memory at once
 _MAX_RATIO = 2.5  # of the plane's sides; beyond, the axes get a scale each
-_PCA_ROWS = 10_000  # rows that the plane is fitted to, where there are more
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """A plane in feature space, its rows shown, and what is predicted on a grid of it."""
-
-    points: npt.NDArray[Any]  # (m, 2), the rows shown
-    labels: IntArray  # (m,)
-    centroids: npt.NDArray[Any] | None  # (k, 2)
-    grid: IntArray  # (resolution, resolution), from low to high
-    extent: tuple[float, float, float, float]
-    axis_names: tuple[str, str]
-    note: str
 
 
 def plot_decision_regions(
     estimator: Any,
     X: Any,
     *,
+    plane: Any = None,
     cluster_labels: Mapping[int, Any] | None = None,
     max_points: int = 2000,
     resolution: int = 500,
     random_state: Any = 0,
-    ax: Axes | None = None,
+    ax: Any = None,
     title: str | None = None,
-) -> Axes:
+    backend: backends.Backend = "matplotlib",
+) -> Any:
     """Draw the regions of a plane that go to each cluster, with rows and centroids.
 
     Rows with two features are their own plane. With more, the plane is that of the first two
-    principal components of X: the regions are those the estimator predicts for points *in* that
-    plane, rows and centroids are projected onto it, and a row's colour is its true cluster, so it
-    may lie over a neighbour's region.
+    principal components of X, or the one given: the regions are those the estimator predicts for
+    points *in* that plane, rows and centroids are projected onto it, and a row's colour is its true
+    cluster, so it may lie over a neighbour's region.
 
     Parameters
     ----------
     estimator : fitted estimator
-        Any with ``predict``; its ``cluster_centers_``, if it has them, are marked.
+        Any with ``predict``; its ``cluster_centers_`` or ``means_``, if it has them, are marked.
     X : array-like or sparse matrix of shape (n, d), d >= 2
         Rows of the kind the estimator was fitted to.
+    plane : pair of features or fitted transformer, optional
+        What spans the plane in place of X's own principal components. Two column numbers, or names
+        where X is a data frame: the other features are at their mean. Or a transformer with
+        ``transform`` to two columns and ``inverse_transform``, such as a PCA of other rows.
     cluster_labels : mapping of int to class, optional
         From `fastkm.evaluation.infer_cluster_labels`: written on the centroids in place of the
         clusters' numbers.
@@ -76,21 +65,24 @@ def plot_decision_regions(
         Where to draw. Default: a new figure.
     title : str, optional
         Title of the panel.
+    backend : {"matplotlib", "plotly"}, default="matplotlib"
+        What draws; Plotly shows each row's number, cluster and label under the pointer.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes or plotly.graph_objects.Figure
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed; names the pip command.
+        If the backend is not installed; names the pip command.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it has no ``predict``.
+        If it has no ``predict``, or `plane` is neither a pair nor a transformer.
     ValueError
-        If X has fewer than two features or not those the estimator was fitted to, or holds NaN.
+        If X has fewer than two features or not those the estimator was fitted to, or holds NaN; if
+        `plane` names no two features of X; or if `backend` is unknown.
 
     Notes
     -----
@@ -107,129 +99,80 @@ def plot_decision_regions(
     >>> ax.get_xlabel()
     'first principal component (92 % of variance)'
     """
-    style.pyplot()
-    check_is_fitted(estimator)
+    drawer = backends.pick(backend, ax)
+    check_cluster_labels(cluster_labels)
+    max_points = check_whole(max_points, "max_points", 1)
+    resolution = check_whole(resolution, "resolution", 2)
+    centroids = centroids_of(estimator)
     if not hasattr(estimator, "predict"):
         raise TypeError(
             f"estimator must have predict to colour a plane; {type(estimator).__name__} has none."
         )
-    plane = _plane(estimator, X, max_points, resolution, check_random_state(random_state))
-    left, right, bottom, top = plane.extent
-    ratio = (top - bottom) / (right - left)
-    has_one_scale = 1 / _MAX_RATIO <= ratio <= _MAX_RATIO
-    ax = style.one_panel(ax, (7.0, 1.2 + 6.0 * float(np.clip(ratio, 0.5, 1.0))))
-    _draw_regions(ax, plane)
-    _draw_rows(ax, plane)
-    if plane.centroids is not None:
-        _mark_centroids(ax, plane.centroids, cluster_labels)
-    # On one scale a border stands at right angles to the line between its two centroids.
-    ax.set_aspect("equal" if has_one_scale else "auto")
-    ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_color(style.MUTED)
-    ax.set_xlabel(plane.axis_names[0], fontsize=style.LABEL_SIZE, color=style.INK)
-    ax.set_ylabel(plane.axis_names[1], fontsize=style.LABEL_SIZE, color=style.INK)
-    note = plane.note
-    if plane.centroids is not None:
-        note += "; boxes: centroids, named by "
-        note += "cluster" if cluster_labels is None else "the class most of their rows have"
-    style.head_axes(ax, title or "Decision regions", note)
-    return ax
-
-
-def _plane(
-    estimator: Any, X: Any, max_points: int, resolution: int, rng: np.random.RandomState
-) -> _Plane:
     feature_names = [str(name) for name in getattr(X, "columns", ())]
     X = check_array(X, accept_sparse="csr", dtype=None)
-    n, d = X.shape
-    if d < 2:
-        raise ValueError(f"X must have at least two features to span a plane; got {d}.")
-    shown = _draw(rng, n, max_points)
-    rows = _dense(X[shown])
-    centroids = getattr(estimator, "cluster_centers_", None)
-    if d == 2:
-        project = lift = _unchanged
-        names = feature_names or ["first feature", "second feature"]
-    else:
-        pca = PCA(2, svd_solver="full").fit(_dense(X[_draw(rng, n, _PCA_ROWS)]))
-        project, lift = pca.transform, pca.inverse_transform
-        shares = [f"{100 * share:.0f} % of variance" for share in pca.explained_variance_ratio_]
-        names = [
-            f"{nth} principal component ({share})"
-            for nth, share in zip(("first", "second"), shares, strict=True)
-        ]
-    points = project(rows)
-    centres = None if centroids is None else project(np.asarray(centroids))
-    extent = _extent(points if centres is None else np.concatenate([points, centres]))
-    steps = (np.arange(resolution) + 0.5) / resolution  # the middles of the image's pixels
-    steps_x = extent[0] + steps * (extent[1] - extent[0])
-    steps_y = extent[2] + steps * (extent[3] - extent[2])
-    grid = np.stack(np.meshgrid(steps_x, steps_y), axis=-1).reshape(-1, 2)
+    if X.shape[1] < 2:
+        raise ValueError(f"X must have at least two features to span a plane; got {X.shape[1]}.")
+    rng = check_random_state(random_state)
+    shown = draw_rows(rng, X.shape[0], max_points)
+    flat = plane_of(plane, X, feature_names, rng)
+
+    rows = dense(X[shown])
     # scikit-learn's predict wants the dtype it was fitted in.
-    dtype = rows.dtype if centroids is None else np.asarray(centroids).dtype
+    dtype = rows.dtype if centroids is None else centroids.dtype
+    labels = _predict(estimator, rows.astype(dtype))
+    points = flat.project(rows)
+    centres = None if centroids is None else flat.project(centroids)
+    extent = _extent(points if centres is None else np.concatenate([points, centres]))
+    grid = _predict_grid(estimator, flat, extent, resolution, X.shape[1], dtype)
+    n_named = 0 if centres is None else len(centres)
+    n_seen = max(n_named, int(grid.max()) + 1, int(labels.max()) + 1)
+    left, right, bottom, top = extent
+    return drawer.regions(
+        drawn.Regions(
+            points,
+            shown,
+            labels,
+            centres,
+            style.names_of(n_seen, cluster_labels),
+            grid,
+            extent,
+            flat.axis_names,
+            1 / _MAX_RATIO <= (top - bottom) / (right - left) <= _MAX_RATIO,
+            title or "Decision regions",
+            _note(X.shape[0], len(rows), flat, centres is not None, cluster_labels is not None),
+        ),
+        ax,
+    )
+
+
+def _note(n: int, n_shown: int, flat: Plane, has_centroids: bool, is_named: bool) -> str:
+    note = f"{n:,} rows" if n_shown == n else f"{n_shown:,} of {n:,} rows, at random"
+    note += flat.note
+    if has_centroids:
+        note += "; boxes: centroids, named by "
+        note += "the class most of their rows have" if is_named else "cluster"
+    return note
+
+
+def _predict_grid(
+    estimator: Any,
+    flat: Plane,
+    extent: tuple[float, float, float, float],
+    resolution: int,
+    d: int,
+    dtype: Any,
+) -> IntArray:
+    """Return the cluster of each point of a grid, shape (resolution, resolution)."""
+    left, right, bottom, top = extent
+    steps = (np.arange(resolution) + 0.5) / resolution  # the middles of the image's pixels
+    across, up = np.meshgrid(left + steps * (right - left), bottom + steps * (top - bottom))
+    grid = np.stack([across, up], axis=-1).reshape(-1, 2)
     block = max(1, _PREDICT_VALUES // d)
     predicted = [
-        _predict(estimator, lift(grid[start : start + block]).astype(dtype))
+        _predict(estimator, flat.lift(grid[start : start + block]).astype(dtype))
         for start in range(0, len(grid), block)
     ]
-    note = f"{len(rows):,} rows" if len(rows) == n else f"{len(rows):,} of {n:,} rows, at random"
-    note += "" if d == 2 else f", projected from {d} dimensions; regions: predictions in that plane"
-    return _Plane(
-        points,
-        _predict(estimator, rows.astype(dtype)),
-        centres,
-        np.concatenate(predicted).reshape(resolution, resolution),
-        extent,
-        (names[0], names[1]),
-        note,
-    )
-
-
-def _draw_regions(ax: Axes, plane: _Plane) -> None:
-    found = np.unique(plane.grid)
-    tints = np.zeros((int(found.max()) + 1, 3))
-    for j in found.tolist():
-        tints[j] = np.divide(style.channels(style.mix(style.cluster_color(j), 0.55)), 255)
-    ax.imshow(
-        tints[plane.grid],
-        extent=plane.extent,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-    )
-    for j in found.tolist() if len(found) > 1 else []:
-        ax.contour(
-            plane.grid == j, levels=[0.5], colors="white", linewidths=1.2,
-            extent=plane.extent, origin="lower",
-        )  # fmt: skip
-
-
-def _draw_rows(ax: Axes, plane: _Plane) -> None:
-    colors = [style.cluster_color(j) for j in plane.labels.tolist()]
-    edges = [style.mix(color, -0.4) for color in colors]  # keeps pale dots visible on pale ground
-    size = float(np.clip(30_000 / len(plane.points), 7, 40))
-    x, y = plane.points.T
-    ax.scatter(x, y, s=size * _scale(ax) ** 2, c=colors, edgecolors=edges, linewidths=0.4, zorder=2)
-
-
-def _mark_centroids(
-    ax: Axes, centroids: npt.NDArray[Any], cluster_labels: Mapping[int, Any] | None
-) -> None:
-    many = len(centroids) > 20
-    size = (7 if many else 10) * _scale(ax)
-    for j, (x, y) in enumerate(centroids):
-        ax.annotate(
-            style.name_of(j, cluster_labels) or str(j), (x, y), ha="center", va="center", zorder=3,
-            fontsize=size, fontweight="bold", color=style.INK,
-            bbox={"boxstyle": "round,pad=0.22", "facecolor": "white", "edgecolor": style.INK,
-                  "linewidth": 0.8 if many else 1.2},
-        )  # fmt: skip
-
-
-def _scale(ax: Axes) -> float:
-    """Return by how much marks shrink where the axes are smaller than a figure of their own."""
-    return float(np.clip(ax.get_window_extent().width / ax.figure.dpi / 5, 0.5, 1.0))
+    return np.concatenate(predicted).reshape(resolution, resolution)
 
 
 def _predict(estimator: Any, rows: npt.NDArray[Any]) -> IntArray:
@@ -237,19 +180,6 @@ def _predict(estimator: Any, rows: npt.NDArray[Any]) -> IntArray:
         # The points of a plane have no names, whatever the estimator was fitted to.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         return check_labels(estimator.predict(rows), "predict(X)")
-
-
-def _draw(rng: np.random.RandomState, n: int, n_wanted: int) -> npt.NDArray[Any]:
-    return np.arange(n) if n <= n_wanted else rng.choice(n, n_wanted, replace=False)
-
-
-def _dense(rows: Any) -> npt.NDArray[Any]:
-    dense: npt.NDArray[Any] = rows.toarray() if issparse(rows) else rows
-    return dense if dense.dtype.kind == "f" else dense.astype(np.float64)
-
-
-def _unchanged(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return rows
 
 
 def _extent(points: npt.NDArray[Any]) -> tuple[float, float, float, float]:

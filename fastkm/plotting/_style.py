@@ -1,17 +1,14 @@
-"""The look all drawings share: a cluster's colour, inks, sizes, headings; matplotlib on demand."""
+"""The look all drawings share, in either backend: a cluster's colour, inks, sizes, names."""
 
 from __future__ import annotations
 
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from typing import Any
 
 INK = "#22272e"
 MUTED = "#68717c"
 GRID = "#e4e7eb"
+CHOSEN = "#bd1f01"  # what a drawing points at, such as the k chosen
 
 # The ten-colour sequence of Petroff (2021), "Accessible color sequences for data visualization",
 # arXiv:2107.02270: distinguishable with any of the usual colour-vision deficiencies.
@@ -30,12 +27,18 @@ _BASE_COLORS = (
 # From the eleventh cluster on the ten hues come again, mixed with white (> 0) or black (< 0). No
 # 64 colours can be told apart by eye, which is why drawings also write the clusters' numbers.
 _TINTS = (0.0, 0.45, -0.35, 0.25, -0.55, -0.18, 0.58)
+REGION_TINT = 0.55  # of a region beside its cluster's rows
+EDGE_TINT = -0.4  # of a row's edge: keeps pale dots visible on pale ground
 
 TITLE_SIZE = 13
+PANEL_SIZE = 11
 LABEL_SIZE = 10
 NOTE_SIZE = 9
-# Width of a letter over the font's size: matplotlib's default font is wide, its bold still wider.
-_LETTER_WIDTH = {TITLE_SIZE: 0.7, NOTE_SIZE: 0.58}
+SMALL_SIZE = 8
+TINY_SIZE = 7
+
+SHORT_NAME = 4  # letters that fit below a bar or a column
+MANY = 24  # clusters; above, bars and ticks are written smaller or not at all
 
 
 def cluster_color(j: int) -> str:
@@ -45,6 +48,11 @@ def cluster_color(j: int) -> str:
     """
     tint = _TINTS[j // len(_BASE_COLORS) % len(_TINTS)]
     return mix(_BASE_COLORS[j % len(_BASE_COLORS)], tint)
+
+
+def cluster_colors(k: int) -> list[str]:
+    """Return the colours of clusters 0 to k - 1."""
+    return [cluster_color(j) for j in range(k)]
 
 
 def mix(color: str, tint: float) -> str:
@@ -60,78 +68,18 @@ def channels(color: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def pyplot() -> Any:
-    """Return matplotlib.pyplot, or say how to install it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "fastkm.plotting draws with matplotlib: pip install 'fastkm[plot]'"
-        ) from error
-    return plt
-
-
-def one_panel(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the axes given, or those of a new figure of this size in inches."""
-    if ax is not None:
-        return ax
-    _, ax = pyplot().subplots(figsize=size, layout="constrained")
-    return ax
-
-
-def head_axes(ax: Axes, title: str, note: str = "") -> None:
-    """Write a panel's title, and below it a note in a quieter tone, both wrapped to its width."""
-    width = ax.get_window_extent().width / ax.figure.dpi
-    title, note = (
-        _wrap(title, TITLE_SIZE, width),
-        _wrap(note, NOTE_SIZE, width),
-    )
-    pad = 8 + (4 + 1.3 * NOTE_SIZE * (note.count("\n") + 1) if note else 0)
-    ax.set_title(title, loc="left", fontsize=TITLE_SIZE, fontweight="bold", color=INK, pad=pad)
-    if note:
-        ax.annotate(
-            note,
-            xy=(0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 7),
-            textcoords="offset points",
-            fontsize=NOTE_SIZE,
-            color=MUTED,
-            va="bottom",
-        )
-
-
-def head_figure(figure: Figure, title: str, note: str = "") -> None:
-    """Write a figure's title, and at its foot a note in a quieter tone, both wrapped."""
-    width = figure.get_figwidth()
-    title, note = (
-        _wrap(title, TITLE_SIZE, width),
-        _wrap(note, NOTE_SIZE, width),
-    )
-    figure.suptitle(title, x=0.012, ha="left", fontsize=TITLE_SIZE, fontweight="bold", color=INK)
-    if note:
-        figure.supxlabel(note, x=0.012, ha="left", fontsize=NOTE_SIZE, color=MUTED)
-
-
-def _wrap(text: str, size: int, width: float) -> str:
-    """Break a title or a note into lines of `width` inches."""
-    return fill(text, max(12, int(72 * width / (_LETTER_WIDTH[size] * size))))
-
-
-def quiet_axes(ax: Axes, *, grid: Literal["x", "y"] | None = None) -> None:
-    """Drop the frame's top and right, soften the ticks, and draw a grid along x or y behind."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_color(MUTED)
-    ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=NOTE_SIZE)
-    if grid is not None:
-        ax.grid(axis=grid, color=GRID, linewidth=0.8)
-        ax.set_axisbelow(True)
-
-
 def name_of(j: int, cluster_labels: Any) -> str | None:
     """Return the inferred class of cluster j as text; None where none is known."""
     if cluster_labels is None or j not in cluster_labels:
         return None
     return str(cluster_labels[j])
+
+
+def names_of(k: int, cluster_labels: Any) -> list[str | None]:
+    """Return the inferred class of clusters 0 to k - 1; None where none is known."""
+    return [name_of(j, cluster_labels) for j in range(k)]
+
+
+def wrap(text: str, n_letters: int) -> str:
+    """Break a title or a note into lines of so many letters."""
+    return fill(text, max(12, n_letters))
