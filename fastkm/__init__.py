@@ -8,7 +8,7 @@ Layer       Modules                                  Imports from
 ==========  =======================================  ===============================================
 commands    __main__, jobs, _info                    estimators, drawing, scoring, guards, compiled
 drawing     plotting                                 scoring, guards
-scoring     evaluation                               guards, compiled
+scoring     evaluation                               guards, points, compiled
 estimators  kmeans, minibatch, _estimator, seeding   restarts, algorithm, control, guards, points
 restarts    _restarts, _solo, _solo_seeding          algorithm, control, points, compiled
 algorithm   _lloyd, _batches, _potential, _gaps      control, pruning, points, compiled

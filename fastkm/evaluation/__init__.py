@@ -1,7 +1,7 @@
 """Judge a clustering: against known classes, and beside other clusterings of the same rows.
 
 Everything here takes cluster labels, or any estimator with scikit-learn's attributes,
-scikit-learn's own included. The scores are scikit-learn's metrics, called.
+scikit-learn's own included. The scores are scikit-learn's metrics, called, but for the silhouette.
 
 =========================  ===========================================================
 `infer_cluster_labels`     name each cluster by the class most of its rows have
@@ -10,6 +10,8 @@ scikit-learn's own included. The scores are scikit-learn's metrics, called.
 `confusion_matrix`         classes against clusters, or against inferred classes
 `cluster_sizes`            rows per cluster
 `score_table`              time and scores of several estimators in one table
+`silhouette_samples`       how much nearer each row is to its cluster than to the next
+`silhouette_score`         the mean of that, or an estimate from a sample
 =========================  ===========================================================
 """
 
@@ -22,6 +24,7 @@ from ._clusters import (
     infer_data_labels,
 )
 from ._scores import ScoreTable, score_table
+from ._silhouette import silhouette_samples, silhouette_score
 
 __all__ = [
     "infer_cluster_labels",
@@ -32,4 +35,6 @@ __all__ = [
     "cluster_sizes",
     "score_table",
     "ScoreTable",
+    "silhouette_samples",
+    "silhouette_score",
 ]

@@ -373,6 +373,28 @@ typedef struct {
     int64_t n_changed;  /* rows moved from sums to others */
 } fastkm_cell_work;
 
+/* What a silhouette is made of: rows, the queries, and how far they are from those of each cluster.
+ */
+typedef struct {
+    const int32_t* order;    /* (n,) the rows, those of a cluster together */
+    const int64_t* begins;   /* (k + 1,) where each cluster's begin */
+    const int32_t* queries;  /* (n_queries,) rows */
+    const int32_t* clusters; /* (n_queries,) theirs */
+    double* sums;            /* (n_queries,) INOUT: of distances to the cluster at hand */
+    double* own;             /* (n_queries,) mean distance to the others of its cluster */
+    double* other;           /* (n_queries,) INOUT: to the nearest other cluster so far */
+    double* reaches;         /* (n_queries,) distance to the frame's origin */
+} fastkm_silhouette;
+
+/* A thread's own memory for silhouettes. */
+typedef struct {
+    int64_t n_targets;   /* packed at once */
+    float* tiles;        /* (n_targets, d) as fastkm_centroids.tiles */
+    float* target_norms; /* (n_targets,) squared */
+    float* panels;       /* (rows of a task, d): its queries, as whole panels */
+    float* norms;        /* (rows of a task,) squared */
+} fastkm_silhouette_scratch;
+
 /* Sums of weighted values, in float64. */
 typedef struct {
     const double* shift;    /* (d,) */
@@ -819,6 +841,16 @@ typedef struct {
                                  const int32_t* labels,               /* IN (n,) */
                                  fastkm_scratch* scratch,             /* OUT   */
                                  const fastkm_sums* sums);            /* INOUT */
+
+    /* Distances of queries [q_begin, q_end) to targets [p_begin, p_end), which are places in the
+     * order, after those to all before. All means are in the frame's scale. */
+    void (*silhouette)(const fastkm_points* points,            /* IN  */
+                       const fastkm_frame* frame,              /* IN  */
+                       const fastkm_silhouette* pass,          /* INOUT */
+                       int64_t q_begin, int64_t q_end,         /* IN  */
+                       int64_t p_begin, int64_t p_end,         /* IN  */
+                       fastkm_scratch* scratch,                /* OUT */
+                       const fastkm_silhouette_scratch* mine); /* OUT */
 
     fastkm_sparse_kernels sparse; /* for CSR rows */
 } fastkm_kernels;
