@@ -303,7 +303,8 @@ def _measure(
     ends = np.searchsorted(codes[rows[queries]], group_ends)
     task_begins, group_of = _cut(ends, problem)
     origins = np.array([sizes[group] @ means[group] / sizes[group].sum() for group in groups])
-    origins_f32 = origins.astype(np.float32)
+    with np.errstate(over="ignore"):  # of values that float32 does not hold it is not read
+        origins_f32 = origins.astype(np.float32)
     if problem.points.is_narrow:
         origins = origins_f32.astype(np.float64)  # both then stand for the same point
     silhouette = _core.Silhouette(
