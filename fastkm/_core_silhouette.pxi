@@ -1,6 +1,6 @@
 # Mean distances of rows to the rows of each cluster.
 
-# Targets packed at once, which share a second-level cache with a panel, and panels of a task, for which they are packed.
+# Targets packed at once, which share a second-level cache with a panel, and a task's panels, for which they are packed.
 cdef enum:
     MOST_TARGET_BYTES = 1 << 18
     MOST_TARGETS = 256 * FASTKM_TILE_CENTROIDS

@@ -1,4 +1,4 @@
-"""The silhouette of a clustering, exact, in memory that grows with the rows and not with their pairs.
+"""The silhouette of a clustering, in memory that grows with the rows and not with their pairs.
 
 Rows are sorted by cluster, and clusters so that near ones are neighbours. A task is some hundred
 rows of one cluster, or of a few small ones near each other; it meets all rows in coordinates whose
@@ -86,11 +86,12 @@ def silhouette_samples(
 
     Notes
     -----
-    Memory is O(n + k d), and 5 MB a thread. All rows meet all rows, but for "sqeuclidean", where
+    Memory is O(n + k d), and some MB a thread. All rows meet all rows, but for "sqeuclidean", where
     the mean over a cluster's rows y of ``|x - y|^2`` is ``|x - m|^2`` plus their own mean squared
     distance to their mean m. Distances are float32 in coordinates centred on each cluster, sums of
-    them float64: what comes out is within 1e-6 of float64's, wherever the data lie. It does not
-    depend on the number of threads; last bits may depend on the instruction set.
+    them float64; float64's values are met to some 1e-7, wherever the data lie and however tight the
+    clusters are (``fastkm/kernels/README.md`` has the bound). Nothing depends on the number of
+    threads; last bits may depend on the instruction set.
 
     References
     ----------
@@ -193,10 +194,10 @@ def _check(X: Any, labels: npt.ArrayLike, metric: str, n_threads: int | None) ->
             "to a dense numpy array, or sklearn.metrics.silhouette_samples, which takes CSR."
         )
     points = check_points(X)
-    labels = column_or_1d(labels)
-    check_same_length(X=points, labels=labels)
-    assert_all_finite(labels, input_name="labels")
-    values, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    named: npt.NDArray[Any] = column_or_1d(labels)
+    check_same_length(X=points, labels=named)
+    assert_all_finite(named, input_name="labels")
+    values, codes, sizes = np.unique(named, return_inverse=True, return_counts=True)
     n, k = len(points), len(values)
     if not 1 < k < n:
         raise ValueError(
@@ -241,7 +242,8 @@ def _means(clustering: _Clustering) -> FloatArray:
         starts = np.flatnonzero(np.diff(clusters, prepend=-1))
         differences = X[rows].astype(np.float64) - firsts[clusters]
         sums[clusters[starts]] += np.add.reduceat(differences, starts)
-    return firsts + sums / clustering.sizes[:, None]
+    means: FloatArray = firsts + sums / clustering.sizes[:, None]
+    return means
 
 
 # ---- distances ---------------------------------------------------------------------------------
@@ -425,8 +427,9 @@ def allocate(sizes: npt.NDArray[np.int64], sample_size: int) -> npt.NDArray[np.i
     Returns
     -------
     ndarray of shape (k,), int64
-        In proportion to the sizes, but at least 8, the size, or the clusters' equal share, whichever
-        is least; the sum is `sample_size`. What is left by rounding goes to the largest fractions.
+        In proportion to the sizes, but at least 8, the size, or the clusters' equal share,
+        whichever is least; the sum is `sample_size`. What rounding leaves goes to the largest
+        fractions.
     """
     least = np.minimum(sizes, min(_LEAST_SAMPLED, sample_size // len(sizes)))
     low, high = 0.0, 1.0  # of the factor with which the shares have the right sum
@@ -437,11 +440,11 @@ def allocate(sizes: npt.NDArray[np.int64], sample_size: int) -> npt.NDArray[np.i
         else:
             high = factor
     shares = np.maximum(low * sizes, least)
-    counts = np.floor(shares).astype(np.int64)
+    counts: npt.NDArray[np.int64] = np.floor(shares).astype(np.int64)
     n_left = sample_size - int(counts.sum())
-    by_fraction = np.argsort(counts - shares, kind="stable")
-    has_room = by_fraction[counts[by_fraction] < sizes[by_fraction]]
-    counts[has_room[:n_left]] += 1
+    # Each fraction is less than 1, so there are more of them than they sum up to: no whole share
+    # gets one more.
+    counts[np.argsort(counts - shares, kind="stable")[:n_left]] += 1
     return counts
 
 

@@ -1,5 +1,5 @@
-/* Mean distances of some rows, the queries, to the rows of each cluster, the targets; README.md says
- * how far off they are.
+/* Mean distances of some rows, the queries, to the rows of each cluster, the targets; README.md
+ * says how far off they are.
  *
  * The frame is the queries' own: its origin is near the mean of their cluster, and so no norm is
  * much larger than the mean distances that are wanted. */
@@ -33,13 +33,12 @@ static FASTKM_INLINE void chain_products(const float* panel, const float* tile, 
     for (int64_t f = 0; f < d; f += PRODUCT_CHAIN) {
         for (int j = 0; j < n_targets; j++)
             for (int v = 0; v < TILE_VECTORS; v++) product[j][v] = vf_set1(0);
-        add_products(panel + f * PANEL_ROWS, tile + f * n_targets,
-                     FASTKM_MIN(d - f, PRODUCT_CHAIN), n_targets, &none, product);
+        add_products(panel + f * PANEL_ROWS, tile + f * n_targets, FASTKM_MIN(d - f, PRODUCT_CHAIN),
+                     n_targets, &none, product);
         if (d <= PRODUCT_CHAIN) return;
         for (int j = 0; j < n_targets; j++)
             for (int v = 0; v < TILE_VECTORS; v++) {
-                if (f > 0)
-                    product[j][v] = vf_add(product[j][v], vf_load(kept[j] + v * LANES));
+                if (f > 0) product[j][v] = vf_add(product[j][v], vf_load(kept[j] + v * LANES));
                 vf_store(kept[j] + v * LANES, product[j][v]);
             }
     }
@@ -96,8 +95,7 @@ static FASTKM_INLINE void sq_dists_by_differences(const float* panel, const floa
                                                   const int n_targets, pair_values sq_dists) {
     for (int j = 0; j < n_targets; j++)
         for (int v = 0; v < TILE_VECTORS; v++)
-            vf_store(sq_dists[j] + v * LANES,
-                     sq_differences(panel, tile, d, n_targets, j, v));
+            vf_store(sq_dists[j] + v * LANES, sq_differences(panel, tile, d, n_targets, j, v));
 }
 
 /* Adds the distances of a panel's queries to a tile's targets, these in float32, to the sums. */
