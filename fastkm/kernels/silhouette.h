@@ -7,7 +7,7 @@
 /* Products of so many features are added up before they join the others. */
 #define PRODUCT_CHAIN 64
 /* Up to here squared differences, which cancel nothing, take no longer than products. */
-#define MOST_DIRECT_FEATURES 8
+#define MOST_DIRECT_FEATURES 4
 /* A squared distance below this share of the norms is measured again by differences. */
 #define NEAR_SHARE 0x1p-6f
 
