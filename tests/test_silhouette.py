@@ -65,7 +65,7 @@ def tight_groups_of_small_clusters(rng):
 
 
 def one_feature_many_times(rng):
-    """All of a product's terms are equal, and so are the roundings of a long chain of them."""
+    """All of a product's terms are equal, and their roundings may be."""
     x = np.repeat([0.1, 0.7, 1.3], 100) + 1e-3 * rng.normal(size=300)
     return np.repeat(x[:, None], 2000, axis=1), np.repeat([0, 1, 2], 100)
 
@@ -95,7 +95,7 @@ def isa(request, monkeypatch):
 # --- values ------------------------------------------------------------------------------------
 
 
-# Mutations: skip a tile's last target; divide by the size and not by one less; no root.
+# Mutation: no root.
 @pytest.mark.parametrize("d", [1, 2, 8, 9, 15, 16, 17, 63, 64, 65, 130])
 @pytest.mark.parametrize(("n", "k"), [(3, 2), (65, 4), (300, 70), (330, 2)])
 def test_values_are_those_of_the_definition(rng, isa, n, d, k):
@@ -106,8 +106,7 @@ def test_values_are_those_of_the_definition(rng, isa, n, d, k):
         )
 
 
-# Mutations: one origin for all (tight pair, float32 far away); NEAR_SHARE of 0 (equal rows);
-# _LARGEST_REACH infinite (small clusters); a PRODUCT_CHAIN without end (one feature).
+# Mutations: one origin for all groups; _LARGEST_REACH infinite (both by the tight pair).
 @pytest.mark.parametrize("make", HOSTILE)
 def test_no_digits_are_lost_where_they_could_cancel(rng, isa, make):
     X, labels = make(rng)
