@@ -12,6 +12,7 @@
     kernels     a program of its own: the kernels' GFLOP/s against the FMA peak
     minibatch   a program of its own: MiniBatchKMeans at its defaults beside scikit-learn's
     defaults    a program of its own: KMeans at its defaults beside scikit-learn's and others
+    silhouette  a program of its own: silhouettes beside scikit-learn's, and MNIST's
     growth      a program of its own: what a unit of work costs as n, d and k grow
     threads     a program of its own: what a further thread brings
 

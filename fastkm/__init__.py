@@ -9,7 +9,8 @@ Layer       Modules                                  Imports from
 commands    __main__, jobs, _info                    estimators, drawing, scoring, data, guards,
                                                      compiled
 drawing     plotting                                 scoring, guards
-scoring     evaluation                               estimators, control, guards, compiled
+scoring     evaluation                               estimators, control, guards, points,
+                                                     compiled
 data        datasets                                 nothing
 estimators  kmeans, minibatch, _estimator, seeding   restarts, algorithm, control, guards, points
 restarts    _restarts, _solo, _solo_seeding          algorithm, control, points, compiled

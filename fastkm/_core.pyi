@@ -428,3 +428,26 @@ class SparseSeeder:
     def gains(self) -> list[float]: ...
     def errors(self) -> list[float]: ...
     def accept(self, candidate: int) -> None: ...
+
+class Silhouette:
+    n_queries: int
+    n_tasks: int
+    targets_at_once: int
+    def __init__(
+        self,
+        points: Points,
+        order: _Int32,
+        begins: npt.NDArray[np.int64],
+        rows: _Int32,
+        clusters: _Int32,
+        task_begins: npt.NDArray[np.int64],
+        origins: _Float64,
+        origins_f32: _Float32,
+        scale: float,
+        n_threads: int,
+        isa: str,
+    ) -> None: ...
+    @staticmethod
+    def task_rows(d: int) -> int: ...
+    def measure(self, t_begin: int, t_end: int, p_begin: int, p_end: int) -> None: ...
+    def take(self, own: _Float64, other: _Float64, reaches: _Float64) -> None: ...

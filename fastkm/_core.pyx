@@ -238,6 +238,23 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fastkm_cell_work:
         int64_t n_products, n_exact, n_changed
 
+    ctypedef struct fastkm_silhouette:
+        const int32_t* order
+        const int64_t* begins
+        const int32_t* queries
+        const int32_t* clusters
+        double* sums
+        double* own
+        double* other
+        double* reaches
+
+    ctypedef struct fastkm_silhouette_scratch:
+        int64_t n_targets
+        float* tiles
+        float* target_norms
+        float* panels
+        float* norms
+
     ctypedef struct fastkm_weighted_sums:
         const double* shift
         double* sums
@@ -419,6 +436,8 @@ cdef extern from "kernels.h" nogil:
         void (*find_origin)(const fastkm_points*, int64_t, fastkm_scratch*, double*) noexcept nogil
         int32_t (*join_moments)(const double*, int64_t, int64_t, int64_t, const double*, int32_t,
                                 const fastkm_columns*, fastkm_extent*) noexcept nogil
+        void (*silhouette)(const fastkm_points*, const fastkm_frame*, const fastkm_silhouette*, int64_t, int64_t,
+                           int64_t, int64_t, fastkm_scratch*, const fastkm_silhouette_scratch*) noexcept nogil
         fastkm_sparse_kernels sparse
         void (*gather)(const fastkm_points*, const int64_t*, int64_t, char*) noexcept nogil
         void (*learn)(const fastkm_points*, const fastkm_lesson*, int64_t, int64_t, fastkm_scratch*) noexcept nogil
@@ -1454,7 +1473,7 @@ cdef class Engine:
                                     &self.crew.scratches[t], is_single, out + start * self.k * itemsize)
 
 
-# ---- mini-batches, k-means++, runs of small problems, CSR rows ---------------------------------
+# ---- mini-batches, k-means++, runs of small problems, CSR rows, silhouettes ---------------------------------
 
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
@@ -1466,3 +1485,4 @@ include "_core_solo_seeding.pxi"
 include "_core_cell_seeding.pxi"
 include "_core_sparse.pxi"
 include "_core_sparse_batch.pxi"
+include "_core_silhouette.pxi"

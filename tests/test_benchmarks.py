@@ -38,6 +38,7 @@ from benchmarks import (  # noqa: E402
     measure,
     reference,
     report,
+    silhouette,
     sparse,
     threads,
     transform,
@@ -421,6 +422,21 @@ def test_transform_benchmark_refuses_wrong_distances():
         transform.check_right(right * (1 + 1e-10), np.zeros((5, 5)), shape, "float64")
     with pytest.raises(RuntimeError, match="no time counts"):
         transform.check_right(right, np.full((5, 5), 1e-9), shape, "float64")
+
+
+def test_silhouette_benchmark_times_silhouettes_that_agree(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(silhouette, "SPEED_AT_LEAST", 1e9)
+    record = tmp_path / "silhouette.json"
+    arguments = ["--rows", "500", "--turns", "1", "--json", str(record)]
+    assert silhouette.main(arguments) == 0
+    assert silhouette.main([*arguments, "--check"]) == 1  # not 1e9 times as fast
+    results = json.loads(record.read_text())["results"]
+    assert results["beside"]["fastkm"] > 0
+    if "MNIST" in results:
+        assert results["MNIST"]["seconds"] > 0
+    assert "missed: " in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="Not equal"):
+        silhouette.check_same(np.zeros(2), np.array([0.0, 1e-5]))
 
 
 def test_defaults_benchmark_measures_what_it_is_asked_for(tmp_path, capsys, monkeypatch):

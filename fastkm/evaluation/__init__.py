@@ -1,7 +1,7 @@
 """Judge a clustering: against known classes, and beside other clusterings of the same rows.
 
 Everything here takes cluster labels, or any estimator with scikit-learn's attributes,
-scikit-learn's own included. The scores are scikit-learn's metrics, called.
+scikit-learn's own included. The scores are scikit-learn's metrics, called, but for the silhouette.
 
 =========================  ===========================================================
 `infer_cluster_labels`     name each cluster by the class most of its rows have
@@ -12,6 +12,8 @@ scikit-learn's own included. The scores are scikit-learn's metrics, called.
 `score_table`              time and scores of several estimators in one table
 `sweep`                    scores for several numbers of clusters, and which to take
 `compare`                  fastkm beside scikit-learn on one's own rows
+`silhouette_samples`       how much nearer each row is to its cluster than to the next
+`silhouette_score`         the mean of that, or an estimate from a sample
 =========================  ===========================================================
 """
 
@@ -26,6 +28,7 @@ from ._clusters import (
 from ._compare import compare
 from ._progress import Progress
 from ._scores import ScoreTable, score_table
+from ._silhouette import silhouette_samples, silhouette_score
 from ._sweep import sweep
 from ._sweep_table import SweepTable
 
@@ -42,4 +45,6 @@ __all__ = [
     "SweepTable",
     "Progress",
     "compare",
+    "silhouette_samples",
+    "silhouette_score",
 ]

@@ -12,6 +12,7 @@ from sklearn import metrics
 
 from ._checks import Classes, IntArray
 from ._clusters import clustering_accuracy
+from ._silhouette import silhouette_score
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,7 +71,9 @@ def supervised_scores(classes: Classes, labels: IntArray) -> dict[str, float]:
 
 
 def _silhouette(rows: Any, labels: IntArray) -> float:
-    return float(metrics.silhouette_score(rows, labels))
+    if issparse(rows):
+        return float(metrics.silhouette_score(rows, labels))
+    return silhouette_score(rows, labels)
 
 
 def _silhouette_of_sample(rows: Any, labels: IntArray, sample: IntArray) -> float:

@@ -22,6 +22,7 @@
 #include "cells.h"
 #include "cell_seeds.h"
 #include "gaps.h"
+#include "silhouette.h"
 #include "codes.h"
 #include "sketched_propose.h"
 #include "sparse_batch.h"
@@ -81,6 +82,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .enclose = enclose,
     .assign_cells = assign_cells,
     .accumulate_listed = accumulate_listed,
+    .silhouette = silhouette,
     .find_origin = find_origin,
     .join_moments = join_moments,
     .sparse =

@@ -274,10 +274,11 @@ typedef struct {
 
 /* What is known of a row's distances before it is read. */
 typedef struct {
-    float sq_norm;  /* of its sketch */
-    float error;    /* how far rounding may have moved its sketch */
-    float own_rest; /* at least the distance to the own centroid outside of the basis, less all that
-                       it has drifted there since the filter began; infinite where nothing is known */
+    float sq_norm; /* of its sketch */
+    float error;   /* how far rounding may have moved its sketch */
+    float
+        own_rest; /* at least the distance to the own centroid outside of the basis, less all that
+                     it has drifted there since the filter began; infinite where nothing is known */
     /* Places of centroids that were measured, or -1, and at most how far each is outside of the
      * basis and all that it has drifted there since the filter began. */
     int32_t rivals[FASTKM_RIVALS];
@@ -372,6 +373,28 @@ typedef struct {
     int64_t n_exact;    /* rows decided in float64 */
     int64_t n_changed;  /* rows moved from sums to others */
 } fastkm_cell_work;
+
+/* What a silhouette is made of: rows, the queries, and how far they are from those of each cluster.
+ */
+typedef struct {
+    const int32_t* order;    /* (n,) the rows, those of a cluster together */
+    const int64_t* begins;   /* (k + 1,) where each cluster's begin */
+    const int32_t* queries;  /* (n_queries,) rows */
+    const int32_t* clusters; /* (n_queries,) theirs */
+    double* sums;            /* (n_queries,) INOUT: of distances to the cluster at hand */
+    double* own;             /* (n_queries,) mean distance to the others of its cluster */
+    double* other;           /* (n_queries,) INOUT: to the nearest other cluster so far */
+    double* reaches;         /* (n_queries,) distance to the frame's origin */
+} fastkm_silhouette;
+
+/* A thread's own memory for silhouettes. */
+typedef struct {
+    int64_t n_targets;   /* packed at once */
+    float* tiles;        /* (n_targets, d) as fastkm_centroids.tiles */
+    float* target_norms; /* (n_targets,) squared */
+    float* panels;       /* (rows of a task, d): its queries, as whole panels */
+    float* norms;        /* (rows of a task,) squared */
+} fastkm_silhouette_scratch;
 
 /* Sums of weighted values, in float64. */
 typedef struct {
@@ -468,9 +491,9 @@ typedef struct {
                             fastkm_byte_work* work,             /* INOUT */
                             int32_t* labels);                   /* OUT (i_end - i_begin,) */
 
-    /* Make vectors [begin, end) orthonormal, each orthogonal to those before it, and put them behind
-     * the first `rank`, which have been taken off them. Returns the new rank: those that depend on
-     * others are left out. */
+    /* Make vectors [begin, end) orthonormal, each orthogonal to those before it, and put them
+     * behind the first `rank`, which have been taken off them. Returns the new rank: those that
+     * depend on others are left out. */
     int64_t (*orthonormalise)(double* vectors,       /* INOUT (n, d) */
                               const double* lengths, /* IN (n,) before anything was taken off */
                               int64_t rank, int64_t begin, int64_t end, int64_t d);
@@ -819,6 +842,16 @@ typedef struct {
                                  const int32_t* labels,               /* IN (n,) */
                                  fastkm_scratch* scratch,             /* OUT   */
                                  const fastkm_sums* sums);            /* INOUT */
+
+    /* Distances of queries [q_begin, q_end) to targets [p_begin, p_end), which are places in the
+     * order, after those to all before. All means are in the frame's scale. */
+    void (*silhouette)(const fastkm_points* points,            /* IN  */
+                       const fastkm_frame* frame,              /* IN  */
+                       const fastkm_silhouette* pass,          /* INOUT */
+                       int64_t q_begin, int64_t q_end,         /* IN  */
+                       int64_t p_begin, int64_t p_end,         /* IN  */
+                       fastkm_scratch* scratch,                /* OUT */
+                       const fastkm_silhouette_scratch* mine); /* OUT */
 
     fastkm_sparse_kernels sparse; /* for CSR rows */
 } fastkm_kernels;
