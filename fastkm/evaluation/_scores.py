@@ -126,7 +126,8 @@ def score_table(
     Notes
     -----
     The inertia is computed here, in float64 from the labels and ``cluster_centers_``, so that all
-    rows are measured alike. Scores are those of ``sklearn.metrics``. The silhouette takes
+    rows are measured alike. The silhouette is `silhouette_score`, but for sparse rows; all other
+    scores are those of ``sklearn.metrics``. The silhouette takes
     O(silhouette_sample**2 d).
 
     Examples
