@@ -67,7 +67,8 @@ cdef extern from "kernels.h" nogil:
         uint8_t* codes
         float* lowers
         float* row
-        int64_t n_failed, n_to_skip, n_distances, n_exact
+        int64_t n_failed, n_to_skip, is_always
+        int64_t n_tried, n_open, n_listed, n_distances, n_exact
 
     ctypedef struct fastkm_panels:
         float* values
@@ -1030,12 +1031,12 @@ cdef class Engine:
         """Whether rows are labelled by products of bytes where these pay."""
         return self.bytes is not None
 
-    @property
-    def n_measured(self):
-        """Distances that products of bytes left to measure since use_bytes."""
-        cdef int t
-        return 0 if self.bytes is None else sum(
-            self.bytes.works[t].n_distances for t in range(self.crew.n_threads))
+    def byte_work(self):
+        """Return the rows tried in bytes, those left open, and the distances listed and measured of these.
+
+        All since use_bytes.
+        """
+        return (0, 0, 0, 0) if self.bytes is None else self.bytes.work()
 
     @property
     def n_exact(self):
@@ -1058,14 +1059,14 @@ cdef class Engine:
         if self.gaps is not None:
             self.gaps.follow(&self.centroids.centroids)
 
-    def use_bytes(self, bint wanted=True):
-        """Label rows by products of bytes where these pay, from the next centroids on; or do not.
+    def use_bytes(self, bint wanted=True, bint always=False):
+        """Label rows by products of bytes where these pay, from the next centroids on; or do not; or always.
 
         Not all instruction sets have them, nor so many features.
         """
         self.bytes = None
         if wanted and self.crew.kernels.assign_bytes != NULL and self.points.d <= MOST_BYTE_FEATURES:
-            self.bytes = _Bytes(self.k, self.points.d, self.crew)
+            self.bytes = _Bytes(self.k, self.points.d, self.crew, always)
         self.has_bytes = False
 
     def use_neighbours(self, Neighbours neighbours):

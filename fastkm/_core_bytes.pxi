@@ -9,7 +9,7 @@ cdef class _Bytes:
     cdef _Crew crew
     cdef int64_t k, d
 
-    def __cinit__(self, int64_t k, int64_t d, _Crew crew not None):
+    def __cinit__(self, int64_t k, int64_t d, _Crew crew not None, bint always):
         cdef int64_t width = (d + 3) // 4 * 4, rows = crew.kernels.panel_rows
         cdef size_t n_bytes, n_floats
         cdef float* floats
@@ -39,9 +39,20 @@ cdef class _Bytes:
         self.works = <fastkm_byte_work*>self.work_table.start
         for t in range(crew.n_threads):
             mine = self.thread_memory.start + t * n_bytes
+            self.works[t].is_always = always
             self.works[t].lowers = <float*>mine
             self.works[t].codes = <uint8_t*>(mine + k * rows * sizeof(float))
             self.works[t].row = <float*>(self.works[t].codes + width * rows)
+
+    cdef tuple work(self):
+        cdef int64_t n_tried = 0, n_open = 0, n_listed = 0, n_distances = 0
+        cdef int t
+        for t in range(self.crew.n_threads):
+            n_tried += self.works[t].n_tried
+            n_open += self.works[t].n_open
+            n_listed += self.works[t].n_listed
+            n_distances += self.works[t].n_distances
+        return n_tried, n_open, n_listed, n_distances
 
     cdef int pack(self, const fastkm_centroids* centroids, const fastkm_frame* frame) except -1:
         cdef int64_t step = PACKED_AT_ONCE, n_tasks = (self.k + step - 1) // step, task

@@ -234,32 +234,57 @@ typedef struct {
     fastkm_byte_work* work;
 } byte_pass;
 
-static void measure_listed(const byte_pass* pass, float norm, int32_t j, measured_row* measured) {
+/* Of a row's centroids measured so far: the nearest, the two least squares, the largest norm. */
+typedef struct {
+    int32_t label;
+    float least, second, norm;
+} coded_row;
+
+static FASTKM_INLINE void measure_coded(const byte_pass* pass, int32_t j, coded_row* measured) {
     const int64_t d = pass->points->d;
-    const float input_error = 0x1.2p-23f * (norm + pass->bytes->norms[j]) + pass->flushed;
+    const float sq_dist = sq_dist_f32(pass->work->row, pass->bytes->framed + j * d, d);
     pass->work->n_distances++;
-    measure_row(pass->work->row, pass->bytes->framed + j * d, d, input_error, pass->sum_error, j,
-                measured);
+    measured->norm = FASTKM_MAX(measured->norm, pass->bytes->norms[j]);
+    measured->second = FASTKM_MIN(FASTKM_MAX(sq_dist, measured->least), measured->second);
+    measured->label = sq_dist < measured->least ? j : measured->label;
+    measured->least = FASTKM_MIN(sq_dist, measured->least);
 }
 
-/* The bound above which a centroid is surely farther than `upper`. */
-static float lower_limit(const byte_pass* pass, float upper, float sq_norm, float constant) {
+/* How far a distance measured may be off. */
+static FASTKM_INLINE float measured_error(const byte_pass* pass, float norm, float sq_norm,
+                                          float dist) {
+    const float reach = sqrtf(sq_norm) * pass->bound.slack + norm;
+    return (0x1.2p-23f * reach + pass->flushed + pass->sum_error * dist) * 1.0001f;
+}
+
+/* The bound above which a centroid is surely farther than the nearest one measured. */
+static float lower_limit(const byte_pass* pass, const coded_row* measured, float sq_norm,
+                         float constant) {
+    const float dist = sqrtf(measured->least);
+    const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
     return (upper * upper * 1.00001f - sq_norm) + pass->bound.a * sq_norm * pass->bound.slack +
            constant;
 }
 
 /* Row r's label from its list: the nearest by its bound is measured already. */
 static int32_t label_from_list(const byte_pass* pass, int64_t i, float sq_norm, float constant,
-                               const fastkm_candidate_list* list, measured_row* measured) {
-    const float norm = sqrtf(sq_norm) * pass->bound.slack;
+                               const fastkm_candidate_list* list, coded_row* measured) {
     const int32_t nearest = measured->label;
-    float limit = lower_limit(pass, measured->upper, sq_norm, constant);
+    float least = measured->least, limit = lower_limit(pass, measured, sq_norm, constant);
     for (int32_t c = 0; c < list->count; c++) {
         if (list->index[c] == nearest || list->product[c] > limit) continue;
-        measure_listed(pass, norm, list->index[c], measured);
-        limit = lower_limit(pass, measured->upper, sq_norm, constant);
+        measure_coded(pass, list->index[c], measured);
+        if (!(measured->least < least)) continue;
+        least = measured->least;
+        limit = lower_limit(pass, measured, sq_norm, constant);
     }
-    if (measured->other_lowers[0] > measured->upper * 1.000001f) return measured->label;
+    const float dist = sqrtf(measured->least), other = sqrtf(measured->second);
+    const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
+    const float other_lower = other - measured_error(pass, measured->norm, sq_norm, other);
+    /* A second that is infinite is of one that was not measured, or of one whose square is. */
+    const int is_decided = measured->second < INFINITY ? other_lower > upper * 1.000001f
+                                                       : measured->least < 0x1p120f;
+    if (is_decided) return measured->label;
     pass->work->n_exact++;
     return exact_label(pass->points, pass->frame, pass->centroids, i, pass->scratch);
 }
@@ -276,9 +301,9 @@ static int64_t list_lowers(const float* lowers, const float* limits, int64_t k,
             const float* of_rows = lowers + j * PANEL_ROWS;
             uint32_t open =
                 ~vm_bits(vf_lt(limit, vf_load(of_rows + r_begin))) & ((1u << LANES) - 1);
-            for (int64_t r = r_begin; open; r++, open >>= 1) {
+            for (; open; open &= open - 1) {
+                const int64_t r = r_begin + lowest_bit(open);
                 fastkm_candidate_list* list = &lists[r];
-                if (!(open & 1)) continue;
                 if (list->count < FASTKM_KEPT_CANDIDATES) {
                     list->index[list->count] = (int32_t)j;
                     list->product[list->count] = of_rows[r];
@@ -297,24 +322,22 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
                        const byte_panel* rows, const float* sq_norms, const nearest_two* nearest,
                        int64_t n_rows, int32_t* labels) {
     const int64_t k = pass->centroids->k;
-    const int64_t most = n_rows * k / (2 * COST_OF_DISTANCE);
     fastkm_candidate_list* lists = pass->scratch->lists;
-    measured_row measured[PANEL_ROWS];
+    coded_row measured[PANEL_ROWS];
     float limits[PANEL_ROWS];
-    if (n_open > most) return 0;
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         limits[r] = -INFINITY;
         lists[r].count = 0;
     }
     for (int64_t o = 0; o < n_open; o++) {
         const int64_t r = open[o];
-        measured[o] = not_measured(nearest->index[r]);
+        measured[o] = (coded_row){nearest->index[r], INFINITY, INFINITY, 0};
         centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
-        measure_listed(pass, sqrtf(sq_norms[r]) * pass->bound.slack, nearest->index[r],
-                       &measured[o]);
-        limits[r] = lower_limit(pass, measured[o].upper, sq_norms[r], rows->constants[r]);
+        measure_coded(pass, nearest->index[r], &measured[o]);
+        limits[r] = lower_limit(pass, &measured[o], sq_norms[r], rows->constants[r]);
     }
-    if (list_lowers(pass->work->lowers, limits, k, lists) > 2 * most) return 0;
+    pass->work->n_open += n_open;
+    pass->work->n_listed += list_lowers(pass->work->lowers, limits, k, lists);
     for (int64_t o = 0; o < n_open; o++)
         if (lists[open[o]].count > FASTKM_KEPT_CANDIDATES) return 0;
     for (int64_t o = 0; o < n_open; o++) {
@@ -391,10 +414,11 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
         nearest_two nearest;
         int is_settled = 0;
         load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
-        if (work->n_to_skip > 0) {
+        if (work->n_to_skip > 0 && !work->is_always) {
             work->n_to_skip--;
         } else {
             const int64_t n_before = work->n_distances;
+            work->n_tried += n_rows;
             is_settled = label_by_bytes(&pass, i, n_rows, sq_norms, ahead, here);
             note_gain(work, is_settled,
                       (double)(work->n_distances - n_before) * COST_OF_DISTANCE /

@@ -114,7 +114,9 @@ typedef struct {
     float* lowers;               /* (k, panel rows) */
     float* row;                  /* (d,) and whole vectors */
     int64_t n_failed, n_to_skip; /* panels, as of the last tries */
-    int64_t n_distances;         /* measured */
+    int64_t is_always;           /* whether all panels are tried */
+    int64_t n_tried, n_open, n_listed, n_distances; /* rows; those that bounds do not decide, and
+                                                       of these centroids listed and measured */
     int64_t n_exact;
 } fastkm_byte_work;
 

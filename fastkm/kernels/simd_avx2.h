@@ -42,6 +42,11 @@ static FASTKM_INLINE vf vf_max(vf a, vf b) {
 static FASTKM_INLINE vf vf_sqrt(vf a) {
     return _mm256_sqrt_ps(a);
 }
+static FASTKM_INLINE float vf_sum(vf a) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
 static FASTKM_INLINE vm vf_lt(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
 }

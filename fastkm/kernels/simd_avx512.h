@@ -41,6 +41,9 @@ static FASTKM_INLINE vf vf_max(vf a, vf b) {
 static FASTKM_INLINE vf vf_sqrt(vf a) {
     return _mm512_sqrt_ps(a);
 }
+static FASTKM_INLINE float vf_sum(vf a) {
+    return _mm512_reduce_add_ps(a);
+}
 static FASTKM_INLINE vm vf_lt(vf a, vf b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }
