@@ -68,6 +68,7 @@ cdef extern from "kernels.h" nogil:
         float* lowers
         float* row
         int64_t n_failed, n_to_skip, is_always
+        double share
         int64_t n_tried, n_open, n_listed, n_distances, n_exact
 
     ctypedef struct fastkm_panels:
@@ -340,6 +341,7 @@ cdef extern from "kernels.h" nogil:
                                const fastkm_panels*, int64_t, int64_t, fastkm_scratch*, int32_t*) noexcept nogil
         void (*pack_bytes)(const fastkm_frame*, const fastkm_centroids*, const fastkm_byte_centroids*,
                            int64_t, int64_t) noexcept nogil
+        double (*least_share_in_bytes)(int64_t, int64_t, int64_t) noexcept nogil
         int64_t (*assign_bytes)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                 const fastkm_byte_centroids*, int64_t, int64_t, fastkm_scratch*,
                                 fastkm_byte_work*, int32_t*) noexcept nogil
@@ -1030,6 +1032,13 @@ cdef class Engine:
     def in_bytes(self):
         """Whether rows are labelled by products of bytes where these pay."""
         return self.bytes is not None
+
+    @property
+    def least_share_in_bytes(self):
+        """Of what brute force costs, the share that products of bytes do at least, infinite where there are none."""
+        if self.crew.kernels.assign_bytes == NULL or self.points.d > MOST_BYTE_FEATURES:
+            return float("inf")
+        return self.crew.kernels.least_share_in_bytes(self.points.n, self.points.d, self.k)
 
     def byte_work(self):
         """Return the rows tried in bytes, those left open, and the distances listed and measured of these.

@@ -75,7 +75,7 @@ def test_most_rows_of_clear_data_need_no_distance(isa):
     labels = np.empty(len(X), np.int32)
     engine.assign(labels, 0, len(X))
     assert np.array_equal(labels, reference.assign(X, centroids))
-    assert engine.n_measured < len(X) / 20
+    assert engine.byte_work()[3] < len(X) / 20
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
@@ -89,13 +89,66 @@ def test_panels_are_left_to_brute_force_where_bytes_leave_too_much(isa):
     engine.assign(labels, 0, len(X))
     assert np.array_equal(labels, reference.assign(X, centroids))
     # Of 2500 or 625 panels some tens are tried, a distance a row each.
-    assert engine.n_measured < len(X) / 10
+    assert engine.byte_work()[3] < len(X) / 10
+
+
+def crowded(n, d, n_clusters, seed=3):
+    """Return rows of clusters narrow beside their distances, and five of the rows of each."""
+    generator = np.random.default_rng(seed)
+    middles = generator.uniform(-10, 10, size=(n_clusters, d))
+    label = np.arange(n) % n_clusters
+    X = (middles[label] + 0.3 * generator.normal(size=(n, d))).astype(np.float32)
+    return X, X[: 5 * n_clusters].astype(np.float64)
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+@pytest.mark.parametrize("always", [False, True])
+def test_labels_do_not_depend_on_what_is_judged(isa, always):
+    X, centroids = crowded(6000, 64, 20)
+    _, engine = core_tools.make_engine(X, centroids, isa)
+    engine.use_bytes(always=always)
+    engine.set_centroids(centroids)
+    labels = np.empty(len(X), np.int32)
+    engine.assign(labels, 0, len(X))
+    n_tried, n_open, *_ = engine.byte_work()
+    assert n_open > n_tried / 2
+    assert (n_tried == len(X)) == always
+    assert np.array_equal(labels, reference.assign(X, centroids))
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_bytes_are_given_up_at_once_and_tried_again_where_they_do_not_pay(isa):
+    X, centroids = crowded(20_000, 64, 20)
+    problem = Problem(X, n_threads=1, isa=isa)
+    engine = problem.engine(len(centroids))
+    engine.use_bytes()
+    labels = np.empty(len(X), np.int32)
+    engine.set_centroids(centroids)
+    engine.assign(labels, 0, 4096)
+    # Of the first 64 or 256 panels some five.
+    first = engine.byte_work()[0]
+    assert 0 < first < 4096 / 10
+    for _ in range(5):
+        engine.assign(labels, 0, len(X))
+    n_tried = engine.byte_work()[0] - first
+    assert 0 < n_tried < 5 * len(X) / 50
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_bytes_are_kept_where_they_pay(isa):
+    X, centroids = clusters(5000, 128, 128, spread=0.3)
+    problem = Problem(X, n_threads=1, isa=isa)
+    engine = problem.engine(len(centroids))
+    assert engine.in_bytes
+    engine.set_centroids(centroids)
+    engine.assign(np.empty(len(X), np.int32), 0, len(X))
+    assert engine.byte_work()[0] == len(X)
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_fits_in_bytes_have_the_bits_of_fits_in_floats(isa, n_threads):
-    X, centroids = clusters(5000, 90, 40, spread=1.5)
+    X, centroids = clusters(5000, 250, 100, spread=1.5)
     results = []
     for algorithm in ("auto", "lloyd"):
         problem = Problem(X, n_threads=n_threads, isa=isa)
@@ -112,12 +165,12 @@ def test_prediction_uses_bytes_for_many_rows_features_and_clusters(monkeypatch):
             used.append(super().engine(k))
             return used[-1]
 
-    X, centroids = clusters(5000, 64, 30)
+    X, centroids = clusters(5000, 200, 100)
     for n, d, k, expected in [
-        (5000, 64, 30, True),
-        (500, 64, 30, False),
-        (5000, 16, 30, False),
-        (5000, 64, 8, False),
+        (5000, 200, 100, True),
+        (500, 200, 100, False),
+        (5000, 16, 100, False),
+        (5000, 200, 8, False),
     ]:
         problem = Recorder(X[:n, :d], n_threads=1, isa=ISAS_WITH_BYTES[-1])
         _lloyd.assign(problem, centroids[:k, :d])

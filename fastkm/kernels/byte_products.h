@@ -26,10 +26,48 @@ static FASTKM_INLINE int64_t coded_tile_size(int64_t n_left) {
             WITH_CONSTANT_TILE(n, call) \
     } while (0)
 
-/* Where byte products do not pay, they are tried again after so many panels at most; they pay if
- * what they leave to measure costs less than this share of brute force. */
+/* What a pass costs, in multiply-adds of the fused kernel: of brute force for a value of a row and
+ * for a centroid; of bytes for these and for a product; for a row that bounds leave open and for a
+ * distance that is measured, and each of their values. Fitted to passes of one thread, within 7 %
+ * of all (docs/design.md); BYTE_COSTS has the instruction set's. */
+typedef struct {
+    double value, centroid, coded_value, coded_centroid, byte_product;
+    double open_row, open_value, distance, distance_value;
+} byte_costs;
+static const byte_costs costs = BYTE_COSTS;
+
+/* The same of a centroid's value that is coded. */
+#define COST_OF_PACKING 150
+
+/* Where byte products do not pay they are tried again, at last after so many panels. */
 #define MOST_SKIPPED 255
-#define MOST_TO_MEASURE 0.6
+#define FEWER_TRIES 4
+
+static double cost_in_floats(int64_t n_rows, int64_t d, int64_t k) {
+    return (double)n_rows *
+           ((double)d * costs.value + (double)k * ((double)d + costs.centroid));
+}
+
+/* Of products of bytes, without what they leave. */
+static double cost_in_bytes(int64_t n_rows, int64_t d, int64_t k) {
+    return (double)n_rows *
+           ((double)d * costs.coded_value +
+            (double)k * ((double)d * costs.byte_product + costs.coded_centroid));
+}
+
+static double cost_of_open(int64_t n_open, int64_t d) {
+    return (double)n_open * (costs.open_row + (double)d * costs.open_value);
+}
+
+static double cost_of_distances(int64_t n_distances, int64_t d) {
+    return (double)n_distances * (costs.distance + (double)d * costs.distance_value);
+}
+
+/* Of what brute force costs, the share that bytes do at least. */
+static double least_share_in_bytes(int64_t n, int64_t d, int64_t k) {
+    const double packing = COST_OF_PACKING * (double)k * (double)d;
+    return (packing + cost_in_bytes(n, d, k)) / cost_in_floats(n, d, k);
+}
 
 static FASTKM_INLINE int64_t fours_of(int64_t d) {
     return (d + FOUR - 1) / FOUR;
@@ -316,15 +354,19 @@ static int64_t list_lowers(const float* lowers, const float* limits, int64_t k,
     return n_listed;
 }
 
-/* Labels the rows of a panel whose nearest centroid the bounds do not tell. Returns 0 where that is
- * dearer than brute force, and then leaves it. */
+/* Labels the rows of a panel whose nearest centroid the bounds do not tell. Returns 0 where that
+ * alone is dearer than brute force, and then leaves it. */
 static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* open, int64_t n_open,
                        const byte_panel* rows, const float* sq_norms, const nearest_two* nearest,
                        int64_t n_rows, int32_t* labels) {
-    const int64_t k = pass->centroids->k;
+    const int64_t d = pass->points->d, k = pass->centroids->k;
+    const double most = pass->work->is_always ? INFINITY : cost_in_floats(n_rows, d, k);
     fastkm_candidate_list* lists = pass->scratch->lists;
     coded_row measured[PANEL_ROWS];
     float limits[PANEL_ROWS];
+    int64_t n_listed;
+    pass->work->n_open += n_open;
+    if (cost_of_open(n_open, d) + cost_of_distances(n_open, d) > most) return 0;
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         limits[r] = -INFINITY;
         lists[r].count = 0;
@@ -336,8 +378,9 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
         measure_coded(pass, nearest->index[r], &measured[o]);
         limits[r] = lower_limit(pass, &measured[o], sq_norms[r], rows->constants[r]);
     }
-    pass->work->n_open += n_open;
-    pass->work->n_listed += list_lowers(pass->work->lowers, limits, k, lists);
+    n_listed = list_lowers(pass->work->lowers, limits, k, lists);
+    pass->work->n_listed += n_listed;
+    if (cost_of_distances(n_listed, d) > most) return 0;
     for (int64_t o = 0; o < n_open; o++)
         if (lists[open[o]].count > FASTKM_KEPT_CANDIDATES) return 0;
     for (int64_t o = 0; o < n_open; o++) {
@@ -384,11 +427,24 @@ static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, cons
     return settle_open(pass, i, open, n_open, &rows, sq_norms, &nearest, n_rows, labels);
 }
 
-/* Skips panels where the last one did not pay, the more the more often. */
-static void note_gain(fastkm_byte_work* work, int is_settled, double share_measured) {
-    const int pays = is_settled && share_measured < MOST_TO_MEASURE;
-    work->n_failed = pays ? work->n_failed / 2 : FASTKM_MIN(2 * work->n_failed + 1, MOST_SKIPPED);
+/* Tries a panel in bytes, and judges from what they left whether to skip others: the more panels the
+ * more often they did not pay. Returns whether its rows are labelled. */
+static int try_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
+                     lines_ahead ahead, int32_t* labels) {
+    fastkm_byte_work* work = pass->work;
+    const int64_t d = pass->points->d, k = pass->centroids->k;
+    const int64_t n_open = work->n_open, n_distances = work->n_distances;
+    const int is_settled = label_by_bytes(pass, i, n_rows, sq_norms, ahead, labels);
+    const double in_floats = cost_in_floats(n_rows, d, k);
+    const double in_bytes = cost_in_bytes(n_rows, d, k) + cost_of_open(work->n_open - n_open, d) +
+                            cost_of_distances(work->n_distances - n_distances, d);
+    const double share = (in_bytes + (is_settled ? 0 : in_floats)) / in_floats;
+    work->share = work->n_tried > 0 ? (work->share + share) / 2 : share;
+    work->n_tried += n_rows;
+    work->n_failed = work->share < 1 ? work->n_failed / FEWER_TRIES
+                                     : FASTKM_MIN(FEWER_TRIES * (work->n_failed + 1), MOST_SKIPPED);
     work->n_to_skip = work->n_failed;
+    return is_settled;
 }
 
 /* What assign does, most of it in bytes. */
@@ -417,12 +473,7 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
         if (work->n_to_skip > 0 && !work->is_always) {
             work->n_to_skip--;
         } else {
-            const int64_t n_before = work->n_distances;
-            work->n_tried += n_rows;
-            is_settled = label_by_bytes(&pass, i, n_rows, sq_norms, ahead, here);
-            note_gain(work, is_settled,
-                      (double)(work->n_distances - n_before) * COST_OF_DISTANCE /
-                          ((double)n_rows * (double)centroids->k));
+            is_settled = try_bytes(&pass, i, n_rows, sq_norms, ahead, here);
             ahead = (lines_ahead){NULL, 0};
         }
         if (is_settled) continue;
