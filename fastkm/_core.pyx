@@ -1034,6 +1034,11 @@ cdef class Engine:
         return self.bytes is not None
 
     @property
+    def pays_in_bytes(self):
+        """Whether products of bytes are used, and panels tried last did not cost more than brute force."""
+        return self.bytes is not None and self.bytes.pays()
+
+    @property
     def least_share_in_bytes(self):
         """Of what brute force costs, the share that products of bytes do at least, infinite where there are none."""
         if self.crew.kernels.assign_bytes == NULL or self.points.d > MOST_BYTE_FEATURES:

@@ -54,6 +54,15 @@ cdef class _Bytes:
             n_distances += self.works[t].n_distances
         return n_tried, n_open, n_listed, n_distances
 
+    cdef bint pays(self) noexcept:
+        cdef double share = 0
+        cdef int t, n_works = 0
+        for t in range(self.crew.n_threads):
+            if self.works[t].n_tried > 0:
+                share += self.works[t].share
+                n_works += 1
+        return share <= n_works  # also before any is tried
+
     cdef int pack(self, const fastkm_centroids* centroids, const fastkm_frame* frame) except -1:
         cdef int64_t step = PACKED_AT_ONCE, n_tasks = (self.k + step - 1) // step, task
         cdef int used = self.crew.threads_for(n_tasks, 64.0 * self.k * self.d)

@@ -7,6 +7,7 @@ import reference
 from core_tools import ISAS_WITH_BYTES
 
 from fastkm import KMeans, _core, _lloyd
+from fastkm._filter import Pruning
 from fastkm._problem import Problem
 
 pytestmark = pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
@@ -132,6 +133,7 @@ def test_bytes_are_given_up_at_once_and_tried_again_where_they_do_not_pay(isa):
         engine.assign(labels, 0, len(X))
     n_tried = engine.byte_work()[0] - first
     assert 0 < n_tried < 5 * len(X) / 50
+    assert not engine.pays_in_bytes
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
@@ -143,6 +145,27 @@ def test_bytes_are_kept_where_they_pay(isa):
     engine.set_centroids(centroids)
     engine.assign(np.empty(len(X), np.int32), 0, len(X))
     assert engine.byte_work()[0] == len(X)
+    assert engine.pays_in_bytes
+
+
+def test_the_filter_does_not_wait_for_rounds_in_bytes_that_are_given_up():
+    # Rows of 20 clusters, each with five centroids; the filter pays.
+    X, centroids = crowded(6000, 256, 20)
+    starts = []
+    for is_crowded in (False, True):
+        problem = Problem(X, n_threads=1, isa=ISAS_WITH_BYTES[-1])
+        engine = problem.engine(len(centroids))
+        engine.use_bytes()
+        engine.set_centroids(centroids)
+        pruning = Pruning(problem, engine, 50, "elkan")
+        pruning._rounds_before = 2
+        labels = np.zeros(len(X), np.int32)
+        if is_crowded:
+            engine.assign(labels, 0, len(X))
+            assert not engine.pays_in_bytes
+        pruning.after_round(centroids, labels, len(X))
+        starts.append(pruning._is_on)
+    assert starts == [False, True]
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)

@@ -44,15 +44,13 @@ static const byte_costs costs = BYTE_COSTS;
 #define FEWER_TRIES 4
 
 static double cost_in_floats(int64_t n_rows, int64_t d, int64_t k) {
-    return (double)n_rows *
-           ((double)d * costs.value + (double)k * ((double)d + costs.centroid));
+    return (double)n_rows * ((double)d * costs.value + (double)k * ((double)d + costs.centroid));
 }
 
 /* Of products of bytes, without what they leave. */
 static double cost_in_bytes(int64_t n_rows, int64_t d, int64_t k) {
-    return (double)n_rows *
-           ((double)d * costs.coded_value +
-            (double)k * ((double)d * costs.byte_product + costs.coded_centroid));
+    return (double)n_rows * ((double)d * costs.coded_value +
+                             (double)k * ((double)d * costs.byte_product + costs.coded_centroid));
 }
 
 static double cost_of_open(int64_t n_open, int64_t d) {
@@ -320,8 +318,8 @@ static int32_t label_from_list(const byte_pass* pass, int64_t i, float sq_norm, 
     const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
     const float other_lower = other - measured_error(pass, measured->norm, sq_norm, other);
     /* A second that is infinite is of one that was not measured, or of one whose square is. */
-    const int is_decided = measured->second < INFINITY ? other_lower > upper * 1.000001f
-                                                       : measured->least < 0x1p120f;
+    const int is_decided =
+        measured->second < INFINITY ? other_lower > upper * 1.000001f : measured->least < 0x1p120f;
     if (is_decided) return measured->label;
     pass->work->n_exact++;
     return exact_label(pass->points, pass->frame, pass->centroids, i, pass->scratch);
@@ -427,8 +425,8 @@ static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, cons
     return settle_open(pass, i, open, n_open, &rows, sq_norms, &nearest, n_rows, labels);
 }
 
-/* Tries a panel in bytes, and judges from what they left whether to skip others: the more panels the
- * more often they did not pay. Returns whether its rows are labelled. */
+/* Tries a panel in bytes, and judges from what they left whether to skip others: the more panels
+ * the more often they did not pay. Returns whether its rows are labelled. */
 static int try_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
                      lines_ahead ahead, int32_t* labels) {
     fastkm_byte_work* work = pass->work;

@@ -277,10 +277,11 @@ typedef struct {
 
 /* What is known of a row's distances before it is read. */
 typedef struct {
-    float sq_norm;  /* of its sketch */
-    float error;    /* how far rounding may have moved its sketch */
-    float own_rest; /* at least the distance to the own centroid outside of the basis, less all that
-                       it has drifted there since the filter began; infinite where nothing is known */
+    float sq_norm; /* of its sketch */
+    float error;   /* how far rounding may have moved its sketch */
+    float
+        own_rest; /* at least the distance to the own centroid outside of the basis, less all that
+                     it has drifted there since the filter began; infinite where nothing is known */
     /* Places of centroids that were measured, or -1, and at most how far each is outside of the
      * basis and all that it has drifted there since the filter began. */
     int32_t rivals[FASTKM_RIVALS];
@@ -474,9 +475,9 @@ typedef struct {
                             fastkm_byte_work* work,             /* INOUT */
                             int32_t* labels);                   /* OUT (i_end - i_begin,) */
 
-    /* Make vectors [begin, end) orthonormal, each orthogonal to those before it, and put them behind
-     * the first `rank`, which have been taken off them. Returns the new rank: those that depend on
-     * others are left out. */
+    /* Make vectors [begin, end) orthonormal, each orthogonal to those before it, and put them
+     * behind the first `rank`, which have been taken off them. Returns the new rank: those that
+     * depend on others are left out. */
     int64_t (*orthonormalise)(double* vectors,       /* INOUT (n, d) */
                               const double* lengths, /* IN (n,) before anything was taken off */
                               int64_t rank, int64_t begin, int64_t end, int64_t d);
