@@ -1063,7 +1063,8 @@ cdef class Engine:
         cdef const double[:, ::1] old = self.centroids.raw
         self.centroids.pack(centroids, self.frame, self.crew)
         self.has_bytes = (self.bytes is not None and self.filter is None and self.neighbours is None
-                          and self.gaps is None and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM)
+                          and self.gaps is None and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM
+                          and self.bytes.is_due())
         if self.has_bytes:
             self.bytes.pack(&self.centroids.centroids, &self.frame.frame)
         if self.filter is not None:

@@ -34,7 +34,7 @@ _MOST_SMALL_VALUES = 2**18
 
 # Products of bytes are for passes that take longer than their memory does, and are tried where they
 # cost at most this share of brute force; what they leave to measure decides on the rest.
-_LEAST_BYTE_ROWS, _WORTH_BYTES = 4096, 0.85
+_LEAST_BYTE_ROWS, _WORTH_BYTES = 4096, 0.8
 
 
 class Slices:

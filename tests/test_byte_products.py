@@ -137,6 +137,27 @@ def test_bytes_are_given_up_at_once_and_tried_again_where_they_do_not_pay(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_centroids_are_tried_in_bytes_ever_less_until_they_pay(isa):
+    X, crowd = crowded(4096, 256, 20)
+    problem = Problem(X, n_threads=1, isa=isa)
+    engine = problem.engine(len(crowd))
+    engine.use_bytes()
+    labels = np.empty(len(X), np.int32)
+    clear = np.repeat(X[:20].astype(np.float64), 5, axis=0) + np.tile(np.arange(5), 20)[:, None]
+
+    def n_tried_under(centroids):
+        before = engine.byte_work()[0]
+        engine.set_centroids(centroids)
+        engine.assign(labels, 0, len(X))
+        return engine.byte_work()[0] - before
+
+    tries = [n_tried_under(crowd) > 0 for _ in range(30)]
+    assert np.flatnonzero(tries).tolist() == [0, 2, 8, 22]
+    later = [n_tried_under(clear) for _ in range(40)]
+    assert later[-1] == len(X)
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 def test_bytes_are_kept_where_they_pay(isa):
     X, centroids = clusters(5000, 128, 128, spread=0.3)
     problem = Problem(X, n_threads=1, isa=isa)

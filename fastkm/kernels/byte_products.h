@@ -36,12 +36,12 @@ typedef struct {
 } byte_costs;
 static const byte_costs costs = BYTE_COSTS;
 
-/* The same of a centroid's value that is coded. */
-#define COST_OF_PACKING 150
+/* The same of a centroid's value that is coded, its share in fresh memory included. */
+#define COST_OF_PACKING 400
 
 /* Where byte products do not pay they are tried again, at last after so many panels. */
 #define MOST_SKIPPED 255
-#define FEWER_TRIES 4
+#define FEWER_TRIES 32
 
 static double cost_in_floats(int64_t n_rows, int64_t d, int64_t k) {
     return (double)n_rows * ((double)d * costs.value + (double)k * ((double)d + costs.centroid));
