@@ -143,7 +143,8 @@ def test_centroids_are_tried_in_bytes_ever_less_until_they_pay(isa):
     engine = problem.engine(len(crowd))
     engine.use_bytes()
     labels = np.empty(len(X), np.int32)
-    clear = np.repeat(X[:20].astype(np.float64), 5, axis=0) + np.tile(np.arange(5), 20)[:, None]
+    apart = 3.0 * np.tile(np.arange(5), 20)
+    clear = np.repeat(X[:20].astype(np.float64), 5, axis=0) + apart[:, None]
 
     def n_tried_under(centroids):
         before = engine.byte_work()[0]
@@ -159,7 +160,7 @@ def test_centroids_are_tried_in_bytes_ever_less_until_they_pay(isa):
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 def test_bytes_are_kept_where_they_pay(isa):
-    X, centroids = clusters(5000, 128, 128, spread=0.3)
+    X, centroids = clusters(20_000, 256, 256, spread=0.3)
     problem = Problem(X, n_threads=1, isa=isa)
     engine = problem.engine(len(centroids))
     assert engine.in_bytes
@@ -192,7 +193,7 @@ def test_the_filter_does_not_wait_for_rounds_in_bytes_that_are_given_up():
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_fits_in_bytes_have_the_bits_of_fits_in_floats(isa, n_threads):
-    X, centroids = clusters(5000, 250, 100, spread=1.5)
+    X, centroids = clusters(12_000, 250, 100, spread=1.5)
     results = []
     for algorithm in ("auto", "lloyd"):
         problem = Problem(X, n_threads=n_threads, isa=isa)
@@ -209,12 +210,12 @@ def test_prediction_uses_bytes_for_many_rows_features_and_clusters(monkeypatch):
             used.append(super().engine(k))
             return used[-1]
 
-    X, centroids = clusters(5000, 200, 100)
+    X, centroids = clusters(20_000, 200, 100)
     for n, d, k, expected in [
-        (5000, 200, 100, True),
+        (20_000, 200, 100, True),
         (500, 200, 100, False),
-        (5000, 16, 100, False),
-        (5000, 200, 8, False),
+        (20_000, 16, 100, False),
+        (20_000, 200, 8, False),
     ]:
         problem = Recorder(X[:n, :d], n_threads=1, isa=ISAS_WITH_BYTES[-1])
         _lloyd.assign(problem, centroids[:k, :d])

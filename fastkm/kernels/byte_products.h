@@ -37,7 +37,7 @@ typedef struct {
 static const byte_costs costs = BYTE_COSTS;
 
 /* The same of a centroid's value that is coded, its share in fresh memory included. */
-#define COST_OF_PACKING 400
+#define COST_OF_PACKING 1000
 
 /* Where byte products do not pay they are tried again, at last after so many panels. */
 #define MOST_SKIPPED 255
