@@ -32,9 +32,9 @@ _LEAST_SEEDS_TO_KEEP_FOR = 16
 # Kept points of at most 1 MiB stay in half of a core's second-level cache.
 _MOST_SMALL_VALUES = 2**18
 
-# Products of bytes are for passes that take longer than their memory does, and are tried where they
+# Products of bytes are for passes beside which a try in vain is short, and are tried where they
 # cost at most this share of brute force; what they leave to measure decides on the rest.
-_LEAST_BYTE_ROWS, _WORTH_BYTES = 4096, 0.8
+_LEAST_BYTE_ROWS, _WORTH_BYTES = 16384, 0.8
 
 
 class Slices:

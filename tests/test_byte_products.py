@@ -193,7 +193,7 @@ def test_the_filter_does_not_wait_for_rounds_in_bytes_that_are_given_up():
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_fits_in_bytes_have_the_bits_of_fits_in_floats(isa, n_threads):
-    X, centroids = clusters(12_000, 250, 100, spread=1.5)
+    X, centroids = clusters(17_000, 250, 100, spread=1.5)
     results = []
     for algorithm in ("auto", "lloyd"):
         problem = Problem(X, n_threads=n_threads, isa=isa)
@@ -232,8 +232,8 @@ def test_other_instruction_sets_go_on_without(rng):
 
 def test_predict_and_labels_agree_beyond_what_bytes_can_hold():
     # Rows so far away that their squares leave float32, beside near ones.
-    X, centroids = clusters(4500, 64, 30, spread=0.3)
-    model = KMeans(30, init=centroids, n_init=1).fit(X)
+    X, centroids = clusters(17_000, 200, 100, spread=0.3)
+    model = KMeans(100, init=centroids, n_init=1).fit(X)
     far = X.astype(np.float64)
     far[::7] *= 1e25
     far[::11] = 1e150
