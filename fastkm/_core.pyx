@@ -67,7 +67,9 @@ cdef extern from "kernels.h" nogil:
         uint8_t* codes
         float* lowers
         float* row
-        int64_t n_failed, n_to_skip, n_distances, n_exact
+        int64_t n_failed, n_to_skip, is_always
+        double share
+        int64_t n_tried, n_open, n_listed, n_distances, n_exact
 
     ctypedef struct fastkm_panels:
         float* values
@@ -356,6 +358,7 @@ cdef extern from "kernels.h" nogil:
                                const fastkm_panels*, int64_t, int64_t, fastkm_scratch*, int32_t*) noexcept nogil
         void (*pack_bytes)(const fastkm_frame*, const fastkm_centroids*, const fastkm_byte_centroids*,
                            int64_t, int64_t) noexcept nogil
+        double (*least_share_in_bytes)(int64_t, int64_t, int64_t) noexcept nogil
         int64_t (*assign_bytes)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                 const fastkm_byte_centroids*, int64_t, int64_t, fastkm_scratch*,
                                 fastkm_byte_work*, int32_t*) noexcept nogil
@@ -1052,11 +1055,23 @@ cdef class Engine:
         return self.bytes is not None
 
     @property
-    def n_measured(self):
-        """Distances that products of bytes left to measure since use_bytes."""
-        cdef int t
-        return 0 if self.bytes is None else sum(
-            self.bytes.works[t].n_distances for t in range(self.crew.n_threads))
+    def pays_in_bytes(self):
+        """Whether products of bytes are used, and panels tried last did not cost more than brute force."""
+        return self.bytes is not None and self.bytes.pays()
+
+    @property
+    def least_share_in_bytes(self):
+        """Of what brute force costs, the share that products of bytes do at least, infinite where there are none."""
+        if self.crew.kernels.assign_bytes == NULL or self.points.d > MOST_BYTE_FEATURES:
+            return float("inf")
+        return self.crew.kernels.least_share_in_bytes(self.points.n, self.points.d, self.k)
+
+    def byte_work(self):
+        """Return the rows tried in bytes, those left open, and the distances listed and measured of these.
+
+        All since use_bytes.
+        """
+        return (0, 0, 0, 0) if self.bytes is None else self.bytes.work()
 
     @property
     def n_exact(self):
@@ -1069,7 +1084,8 @@ cdef class Engine:
         cdef const double[:, ::1] old = self.centroids.raw
         self.centroids.pack(centroids, self.frame, self.crew)
         self.has_bytes = (self.bytes is not None and self.filter is None and self.neighbours is None
-                          and self.gaps is None and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM)
+                          and self.gaps is None and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM
+                          and self.bytes.is_due())
         if self.has_bytes:
             self.bytes.pack(&self.centroids.centroids, &self.frame.frame)
         if self.filter is not None:
@@ -1079,14 +1095,14 @@ cdef class Engine:
         if self.gaps is not None:
             self.gaps.follow(&self.centroids.centroids)
 
-    def use_bytes(self, bint wanted=True):
-        """Label rows by products of bytes where these pay, from the next centroids on; or do not.
+    def use_bytes(self, bint wanted=True, bint always=False):
+        """Label rows by products of bytes where these pay, from the next centroids on; or do not; or always.
 
         Not all instruction sets have them, nor so many features.
         """
         self.bytes = None
         if wanted and self.crew.kernels.assign_bytes != NULL and self.points.d <= MOST_BYTE_FEATURES:
-            self.bytes = _Bytes(self.k, self.points.d, self.crew)
+            self.bytes = _Bytes(self.k, self.points.d, self.crew, always)
         self.has_bytes = False
 
     def use_neighbours(self, Neighbours neighbours):

@@ -1,5 +1,9 @@
 # Centroids as codes of a byte a value, and each thread's work with them.
 
+# Where bytes do not pay centroids are not even coded but after some rounds, at last after so many.
+cdef enum:
+    MOST_WAITED = 30
+
 
 cdef class _Bytes:
     """What an engine needs to label rows by products of bytes."""
@@ -8,8 +12,9 @@ cdef class _Bytes:
     cdef _Memory centroid_memory, thread_memory, work_table
     cdef _Crew crew
     cdef int64_t k, d
+    cdef int n_waited, n_to_wait  # rounds without bytes, where these do not pay
 
-    def __cinit__(self, int64_t k, int64_t d, _Crew crew not None):
+    def __cinit__(self, int64_t k, int64_t d, _Crew crew not None, bint always):
         cdef int64_t width = (d + 3) // 4 * 4, rows = crew.kernels.panel_rows
         cdef size_t n_bytes, n_floats
         cdef float* floats
@@ -39,9 +44,45 @@ cdef class _Bytes:
         self.works = <fastkm_byte_work*>self.work_table.start
         for t in range(crew.n_threads):
             mine = self.thread_memory.start + t * n_bytes
+            self.works[t].is_always = always
             self.works[t].lowers = <float*>mine
             self.works[t].codes = <uint8_t*>(mine + k * rows * sizeof(float))
             self.works[t].row = <float*>(self.works[t].codes + width * rows)
+
+    cdef tuple work(self):
+        cdef int64_t n_tried = 0, n_open = 0, n_listed = 0, n_distances = 0
+        cdef int t
+        for t in range(self.crew.n_threads):
+            n_tried += self.works[t].n_tried
+            n_open += self.works[t].n_open
+            n_listed += self.works[t].n_listed
+            n_distances += self.works[t].n_distances
+        return n_tried, n_open, n_listed, n_distances
+
+    cdef bint pays(self) noexcept:
+        cdef double share = 0
+        cdef int t, n_works = 0
+        for t in range(self.crew.n_threads):
+            if self.works[t].n_tried > 0 and not self.works[t].is_always:
+                share += self.works[t].share
+                n_works += 1
+        return share <= n_works  # also before any is tried
+
+    cdef bint is_due(self) noexcept:
+        """Whether the next centroids are tried in bytes; to be asked once for each."""
+        cdef int t
+        if self.pays():
+            self.n_waited = 0
+            return True
+        if self.n_to_wait == 0:
+            self.n_waited = self.n_to_wait = min(2 * self.n_waited + 2, MOST_WAITED)
+        self.n_to_wait -= 1
+        if self.n_to_wait > 0:
+            return False
+        for t in range(self.crew.n_threads):
+            self.works[t].n_failed = self.works[t].n_to_skip = 0
+            self.works[t].share = 1
+        return True
 
     cdef int pack(self, const fastkm_centroids* centroids, const fastkm_frame* frame) except -1:
         cdef int64_t step = PACKED_AT_ONCE, n_tasks = (self.k + step - 1) // step, task

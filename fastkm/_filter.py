@@ -164,6 +164,8 @@ class Pruning:
         if self._neighbourhoods.takes_part:
             self._neighbourhoods.after_round(centroids, labels)
         elif self._is_candidate:
+            if self._in_bytes and not self._engine.pays_in_bytes:
+                self._give_up_bytes()
             self._rounds_before -= 1
             if self._rounds_before == 0:
                 self._is_candidate = False
@@ -172,6 +174,12 @@ class Pruning:
             if self._decides:
                 self._judge()
             self._sort(labels, n_changed)
+
+    def _give_up_bytes(self) -> None:
+        """Go on as without them; the engine does."""
+        n, d, k = self._problem.n, self._problem.d, self._engine.k
+        self._in_bytes, self._rounds_before = False, 1
+        self._brute_force = self._rounds_left * COST.brute_force(n, d, k)
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine, shared = self._problem, self._engine, self._problem.shared

@@ -32,9 +32,9 @@ _LEAST_SEEDS_TO_KEEP_FOR = 16
 # Kept points of at most 1 MiB stay in half of a core's second-level cache.
 _MOST_SMALL_VALUES = 2**18
 
-# Below these there is too little to multiply for products of bytes to pay for the codes of rows,
-# and of centroids.
-_LEAST_BYTE_FEATURES, _LEAST_BYTE_CLUSTERS, _LEAST_BYTE_ROWS = 32, 24, 4096
+# Products of bytes are for passes beside which a try in vain is short, and are tried where they
+# cost at most this share of brute force; what they leave to measure decides on the rest.
+_LEAST_BYTE_ROWS, _WORTH_BYTES = 16384, 0.8
 
 
 class Slices:
@@ -244,8 +244,7 @@ class Problem:
         if (
             self.can_be_sketched
             and self.n >= _LEAST_BYTE_ROWS
-            and self.d >= _LEAST_BYTE_FEATURES
-            and k >= _LEAST_BYTE_CLUSTERS
+            and engine.least_share_in_bytes < _WORTH_BYTES
         ):
             engine.use_bytes()
         return engine

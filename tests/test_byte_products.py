@@ -7,6 +7,7 @@ import reference
 from core_tools import ISAS_WITH_BYTES
 
 from fastkm import KMeans, _core, _lloyd
+from fastkm._filter import Pruning
 from fastkm._problem import Problem
 
 pytestmark = pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
@@ -75,7 +76,7 @@ def test_most_rows_of_clear_data_need_no_distance(isa):
     labels = np.empty(len(X), np.int32)
     engine.assign(labels, 0, len(X))
     assert np.array_equal(labels, reference.assign(X, centroids))
-    assert engine.n_measured < len(X) / 20
+    assert engine.byte_work()[3] < len(X) / 20
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
@@ -89,13 +90,110 @@ def test_panels_are_left_to_brute_force_where_bytes_leave_too_much(isa):
     engine.assign(labels, 0, len(X))
     assert np.array_equal(labels, reference.assign(X, centroids))
     # Of 2500 or 625 panels some tens are tried, a distance a row each.
-    assert engine.n_measured < len(X) / 10
+    assert engine.byte_work()[3] < len(X) / 10
+
+
+def crowded(n, d, n_clusters, seed=3):
+    """Return rows of clusters narrow beside their distances, and five of the rows of each."""
+    generator = np.random.default_rng(seed)
+    middles = generator.uniform(-10, 10, size=(n_clusters, d))
+    label = np.arange(n) % n_clusters
+    X = (middles[label] + 0.3 * generator.normal(size=(n, d))).astype(np.float32)
+    return X, X[: 5 * n_clusters].astype(np.float64)
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+@pytest.mark.parametrize("always", [False, True])
+def test_labels_do_not_depend_on_what_is_judged(isa, always):
+    X, centroids = crowded(6000, 64, 20)
+    _, engine = core_tools.make_engine(X, centroids, isa)
+    engine.use_bytes(always=always)
+    engine.set_centroids(centroids)
+    labels = np.empty(len(X), np.int32)
+    engine.assign(labels, 0, len(X))
+    n_tried, n_open, *_ = engine.byte_work()
+    assert n_open > n_tried / 2
+    assert (n_tried == len(X)) == always
+    assert np.array_equal(labels, reference.assign(X, centroids))
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_bytes_are_given_up_at_once_and_tried_again_where_they_do_not_pay(isa):
+    X, centroids = crowded(20_000, 64, 20)
+    problem = Problem(X, n_threads=1, isa=isa)
+    engine = problem.engine(len(centroids))
+    engine.use_bytes()
+    labels = np.empty(len(X), np.int32)
+    engine.set_centroids(centroids)
+    engine.assign(labels, 0, 4096)
+    # Of the first 64 or 256 panels some five.
+    first = engine.byte_work()[0]
+    assert 0 < first < 4096 / 10
+    for _ in range(5):
+        engine.assign(labels, 0, len(X))
+    n_tried = engine.byte_work()[0] - first
+    assert 0 < n_tried < 5 * len(X) / 50
+    assert not engine.pays_in_bytes
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_centroids_are_tried_in_bytes_ever_less_until_they_pay(isa):
+    X, crowd = crowded(4096, 256, 20)
+    problem = Problem(X, n_threads=1, isa=isa)
+    engine = problem.engine(len(crowd))
+    engine.use_bytes()
+    labels = np.empty(len(X), np.int32)
+    apart = 3.0 * np.tile(np.arange(5), 20)
+    clear = np.repeat(X[:20].astype(np.float64), 5, axis=0) + apart[:, None]
+
+    def n_tried_under(centroids):
+        before = engine.byte_work()[0]
+        engine.set_centroids(centroids)
+        engine.assign(labels, 0, len(X))
+        return engine.byte_work()[0] - before
+
+    tries = [n_tried_under(crowd) > 0 for _ in range(30)]
+    assert np.flatnonzero(tries).tolist() == [0, 2, 8, 22]
+    later = [n_tried_under(clear) for _ in range(40)]
+    assert later[-1] == len(X)
+
+
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_bytes_are_kept_where_they_pay(isa):
+    X, centroids = clusters(20_000, 256, 256, spread=0.3)
+    problem = Problem(X, n_threads=1, isa=isa)
+    engine = problem.engine(len(centroids))
+    assert engine.in_bytes
+    engine.set_centroids(centroids)
+    engine.assign(np.empty(len(X), np.int32), 0, len(X))
+    assert engine.byte_work()[0] == len(X)
+    assert engine.pays_in_bytes
+
+
+def test_the_filter_does_not_wait_for_rounds_in_bytes_that_are_given_up():
+    # Rows of 20 clusters, each with five centroids; the filter pays.
+    X, centroids = crowded(6000, 256, 20)
+    starts = []
+    for is_crowded in (False, True):
+        problem = Problem(X, n_threads=1, isa=ISAS_WITH_BYTES[-1])
+        engine = problem.engine(len(centroids))
+        engine.use_bytes()
+        engine.set_centroids(centroids)
+        pruning = Pruning(problem, engine, 50, "elkan")
+        pruning._rounds_before = 2
+        labels = np.zeros(len(X), np.int32)
+        if is_crowded:
+            engine.assign(labels, 0, len(X))
+            assert not engine.pays_in_bytes
+        pruning.after_round(centroids, labels, len(X))
+        starts.append(pruning._is_on)
+    assert starts == [False, True]
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_fits_in_bytes_have_the_bits_of_fits_in_floats(isa, n_threads):
-    X, centroids = clusters(5000, 90, 40, spread=1.5)
+    X, centroids = clusters(17_000, 250, 100, spread=1.5)
     results = []
     for algorithm in ("auto", "lloyd"):
         problem = Problem(X, n_threads=n_threads, isa=isa)
@@ -112,12 +210,12 @@ def test_prediction_uses_bytes_for_many_rows_features_and_clusters(monkeypatch):
             used.append(super().engine(k))
             return used[-1]
 
-    X, centroids = clusters(5000, 64, 30)
+    X, centroids = clusters(20_000, 200, 100)
     for n, d, k, expected in [
-        (5000, 64, 30, True),
-        (500, 64, 30, False),
-        (5000, 16, 30, False),
-        (5000, 64, 8, False),
+        (20_000, 200, 100, True),
+        (500, 200, 100, False),
+        (20_000, 16, 100, False),
+        (20_000, 200, 8, False),
     ]:
         problem = Recorder(X[:n, :d], n_threads=1, isa=ISAS_WITH_BYTES[-1])
         _lloyd.assign(problem, centroids[:k, :d])
@@ -134,8 +232,8 @@ def test_other_instruction_sets_go_on_without(rng):
 
 def test_predict_and_labels_agree_beyond_what_bytes_can_hold():
     # Rows so far away that their squares leave float32, beside near ones.
-    X, centroids = clusters(4500, 64, 30, spread=0.3)
-    model = KMeans(30, init=centroids, n_init=1).fit(X)
+    X, centroids = clusters(17_000, 200, 100, spread=0.3)
+    model = KMeans(100, init=centroids, n_init=1).fit(X)
     far = X.astype(np.float64)
     far[::7] *= 1e25
     far[::11] = 1e150

@@ -42,6 +42,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
 #ifdef LARGEST_ROW_CODE
     .pack_bytes = pack_bytes,
     .assign_bytes = assign_bytes,
+    .least_share_in_bytes = least_share_in_bytes,
 #endif
     .orthonormalise = orthonormalise,
     .take_off_block = take_off_block,

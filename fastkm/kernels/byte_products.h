@@ -26,10 +26,46 @@ static FASTKM_INLINE int64_t coded_tile_size(int64_t n_left) {
             WITH_CONSTANT_TILE(n, call) \
     } while (0)
 
-/* Where byte products do not pay, they are tried again after so many panels at most; they pay if
- * what they leave to measure costs less than this share of brute force. */
+/* What a pass costs, in multiply-adds of the fused kernel: of brute force for a value of a row and
+ * for a centroid; of bytes for these and for a product; for a row that bounds leave open and for a
+ * distance that is measured, and each of their values. Fitted to passes of one thread, within 7 %
+ * of all (docs/design.md); BYTE_COSTS has the instruction set's. */
+typedef struct {
+    double value, centroid, coded_value, coded_centroid, byte_product;
+    double open_row, open_value, distance, distance_value;
+} byte_costs;
+static const byte_costs costs = BYTE_COSTS;
+
+/* The same of a centroid's value that is coded, its share in fresh memory included. */
+#define COST_OF_PACKING 1000
+
+/* Where byte products do not pay they are tried again, at last after so many panels. */
 #define MOST_SKIPPED 255
-#define MOST_TO_MEASURE 0.6
+#define FEWER_TRIES 32
+
+static double cost_in_floats(int64_t n_rows, int64_t d, int64_t k) {
+    return (double)n_rows * ((double)d * costs.value + (double)k * ((double)d + costs.centroid));
+}
+
+/* Of products of bytes, without what they leave. */
+static double cost_in_bytes(int64_t n_rows, int64_t d, int64_t k) {
+    return (double)n_rows * ((double)d * costs.coded_value +
+                             (double)k * ((double)d * costs.byte_product + costs.coded_centroid));
+}
+
+static double cost_of_open(int64_t n_open, int64_t d) {
+    return (double)n_open * (costs.open_row + (double)d * costs.open_value);
+}
+
+static double cost_of_distances(int64_t n_distances, int64_t d) {
+    return (double)n_distances * (costs.distance + (double)d * costs.distance_value);
+}
+
+/* Of what brute force costs, the share that bytes do at least. */
+static double least_share_in_bytes(int64_t n, int64_t d, int64_t k) {
+    const double packing = COST_OF_PACKING * (double)k * (double)d;
+    return (packing + cost_in_bytes(n, d, k)) / cost_in_floats(n, d, k);
+}
 
 static FASTKM_INLINE int64_t fours_of(int64_t d) {
     return (d + FOUR - 1) / FOUR;
@@ -234,32 +270,57 @@ typedef struct {
     fastkm_byte_work* work;
 } byte_pass;
 
-static void measure_listed(const byte_pass* pass, float norm, int32_t j, measured_row* measured) {
+/* Of a row's centroids measured so far: the nearest, the two least squares, the largest norm. */
+typedef struct {
+    int32_t label;
+    float least, second, norm;
+} coded_row;
+
+static FASTKM_INLINE void measure_coded(const byte_pass* pass, int32_t j, coded_row* measured) {
     const int64_t d = pass->points->d;
-    const float input_error = 0x1.2p-23f * (norm + pass->bytes->norms[j]) + pass->flushed;
+    const float sq_dist = sq_dist_f32(pass->work->row, pass->bytes->framed + j * d, d);
     pass->work->n_distances++;
-    measure_row(pass->work->row, pass->bytes->framed + j * d, d, input_error, pass->sum_error, j,
-                measured);
+    measured->norm = FASTKM_MAX(measured->norm, pass->bytes->norms[j]);
+    measured->second = FASTKM_MIN(FASTKM_MAX(sq_dist, measured->least), measured->second);
+    measured->label = sq_dist < measured->least ? j : measured->label;
+    measured->least = FASTKM_MIN(sq_dist, measured->least);
 }
 
-/* The bound above which a centroid is surely farther than `upper`. */
-static float lower_limit(const byte_pass* pass, float upper, float sq_norm, float constant) {
+/* How far a distance measured may be off. */
+static FASTKM_INLINE float measured_error(const byte_pass* pass, float norm, float sq_norm,
+                                          float dist) {
+    const float reach = sqrtf(sq_norm) * pass->bound.slack + norm;
+    return (0x1.2p-23f * reach + pass->flushed + pass->sum_error * dist) * 1.0001f;
+}
+
+/* The bound above which a centroid is surely farther than the nearest one measured. */
+static float lower_limit(const byte_pass* pass, const coded_row* measured, float sq_norm,
+                         float constant) {
+    const float dist = sqrtf(measured->least);
+    const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
     return (upper * upper * 1.00001f - sq_norm) + pass->bound.a * sq_norm * pass->bound.slack +
            constant;
 }
 
 /* Row r's label from its list: the nearest by its bound is measured already. */
 static int32_t label_from_list(const byte_pass* pass, int64_t i, float sq_norm, float constant,
-                               const fastkm_candidate_list* list, measured_row* measured) {
-    const float norm = sqrtf(sq_norm) * pass->bound.slack;
+                               const fastkm_candidate_list* list, coded_row* measured) {
     const int32_t nearest = measured->label;
-    float limit = lower_limit(pass, measured->upper, sq_norm, constant);
+    float least = measured->least, limit = lower_limit(pass, measured, sq_norm, constant);
     for (int32_t c = 0; c < list->count; c++) {
         if (list->index[c] == nearest || list->product[c] > limit) continue;
-        measure_listed(pass, norm, list->index[c], measured);
-        limit = lower_limit(pass, measured->upper, sq_norm, constant);
+        measure_coded(pass, list->index[c], measured);
+        if (!(measured->least < least)) continue;
+        least = measured->least;
+        limit = lower_limit(pass, measured, sq_norm, constant);
     }
-    if (measured->other_lowers[0] > measured->upper * 1.000001f) return measured->label;
+    const float dist = sqrtf(measured->least), other = sqrtf(measured->second);
+    const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
+    const float other_lower = other - measured_error(pass, measured->norm, sq_norm, other);
+    /* A second that is infinite is of one that was not measured, or of one whose square is. */
+    const int is_decided =
+        measured->second < INFINITY ? other_lower > upper * 1.000001f : measured->least < 0x1p120f;
+    if (is_decided) return measured->label;
     pass->work->n_exact++;
     return exact_label(pass->points, pass->frame, pass->centroids, i, pass->scratch);
 }
@@ -276,9 +337,9 @@ static int64_t list_lowers(const float* lowers, const float* limits, int64_t k,
             const float* of_rows = lowers + j * PANEL_ROWS;
             uint32_t open =
                 ~vm_bits(vf_lt(limit, vf_load(of_rows + r_begin))) & ((1u << LANES) - 1);
-            for (int64_t r = r_begin; open; r++, open >>= 1) {
+            for (; open; open &= open - 1) {
+                const int64_t r = r_begin + lowest_bit(open);
                 fastkm_candidate_list* list = &lists[r];
-                if (!(open & 1)) continue;
                 if (list->count < FASTKM_KEPT_CANDIDATES) {
                     list->index[list->count] = (int32_t)j;
                     list->product[list->count] = of_rows[r];
@@ -291,30 +352,33 @@ static int64_t list_lowers(const float* lowers, const float* limits, int64_t k,
     return n_listed;
 }
 
-/* Labels the rows of a panel whose nearest centroid the bounds do not tell. Returns 0 where that is
- * dearer than brute force, and then leaves it. */
+/* Labels the rows of a panel whose nearest centroid the bounds do not tell. Returns 0 where that
+ * alone is dearer than brute force, and then leaves it. */
 static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* open, int64_t n_open,
                        const byte_panel* rows, const float* sq_norms, const nearest_two* nearest,
                        int64_t n_rows, int32_t* labels) {
-    const int64_t k = pass->centroids->k;
-    const int64_t most = n_rows * k / (2 * COST_OF_DISTANCE);
+    const int64_t d = pass->points->d, k = pass->centroids->k;
+    const double most = pass->work->is_always ? INFINITY : cost_in_floats(n_rows, d, k);
     fastkm_candidate_list* lists = pass->scratch->lists;
-    measured_row measured[PANEL_ROWS];
+    coded_row measured[PANEL_ROWS];
     float limits[PANEL_ROWS];
-    if (n_open > most) return 0;
+    int64_t n_listed;
+    pass->work->n_open += n_open;
+    if (cost_of_open(n_open, d) + cost_of_distances(n_open, d) > most) return 0;
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         limits[r] = -INFINITY;
         lists[r].count = 0;
     }
     for (int64_t o = 0; o < n_open; o++) {
         const int64_t r = open[o];
-        measured[o] = not_measured(nearest->index[r]);
+        measured[o] = (coded_row){nearest->index[r], INFINITY, INFINITY, 0};
         centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
-        measure_listed(pass, sqrtf(sq_norms[r]) * pass->bound.slack, nearest->index[r],
-                       &measured[o]);
-        limits[r] = lower_limit(pass, measured[o].upper, sq_norms[r], rows->constants[r]);
+        measure_coded(pass, nearest->index[r], &measured[o]);
+        limits[r] = lower_limit(pass, &measured[o], sq_norms[r], rows->constants[r]);
     }
-    if (list_lowers(pass->work->lowers, limits, k, lists) > 2 * most) return 0;
+    n_listed = list_lowers(pass->work->lowers, limits, k, lists);
+    pass->work->n_listed += n_listed;
+    if (cost_of_distances(n_listed, d) > most) return 0;
     for (int64_t o = 0; o < n_open; o++)
         if (lists[open[o]].count > FASTKM_KEPT_CANDIDATES) return 0;
     for (int64_t o = 0; o < n_open; o++) {
@@ -361,11 +425,24 @@ static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, cons
     return settle_open(pass, i, open, n_open, &rows, sq_norms, &nearest, n_rows, labels);
 }
 
-/* Skips panels where the last one did not pay, the more the more often. */
-static void note_gain(fastkm_byte_work* work, int is_settled, double share_measured) {
-    const int pays = is_settled && share_measured < MOST_TO_MEASURE;
-    work->n_failed = pays ? work->n_failed / 2 : FASTKM_MIN(2 * work->n_failed + 1, MOST_SKIPPED);
+/* Tries a panel in bytes, and judges from what they left whether to skip others: the more panels
+ * the more often they did not pay. Returns whether its rows are labelled. */
+static int try_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
+                     lines_ahead ahead, int32_t* labels) {
+    fastkm_byte_work* work = pass->work;
+    const int64_t d = pass->points->d, k = pass->centroids->k;
+    const int64_t n_open = work->n_open, n_distances = work->n_distances;
+    const int is_settled = label_by_bytes(pass, i, n_rows, sq_norms, ahead, labels);
+    const double in_floats = cost_in_floats(n_rows, d, k);
+    const double in_bytes = cost_in_bytes(n_rows, d, k) + cost_of_open(work->n_open - n_open, d) +
+                            cost_of_distances(work->n_distances - n_distances, d);
+    const double share = (in_bytes + (is_settled ? 0 : in_floats)) / in_floats;
+    work->share = work->n_tried > 0 ? (work->share + share) / 2 : share;
+    work->n_tried += n_rows;
+    work->n_failed = work->share < 1 ? work->n_failed / FEWER_TRIES
+                                     : FASTKM_MIN(FEWER_TRIES * (work->n_failed + 1), MOST_SKIPPED);
     work->n_to_skip = work->n_failed;
+    return is_settled;
 }
 
 /* What assign does, most of it in bytes. */
@@ -391,14 +468,10 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
         nearest_two nearest;
         int is_settled = 0;
         load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
-        if (work->n_to_skip > 0) {
+        if (work->n_to_skip > 0 && !work->is_always) {
             work->n_to_skip--;
         } else {
-            const int64_t n_before = work->n_distances;
-            is_settled = label_by_bytes(&pass, i, n_rows, sq_norms, ahead, here);
-            note_gain(work, is_settled,
-                      (double)(work->n_distances - n_before) * COST_OF_DISTANCE /
-                          ((double)n_rows * (double)centroids->k));
+            is_settled = try_bytes(&pass, i, n_rows, sq_norms, ahead, here);
             ahead = (lines_ahead){NULL, 0};
         }
         if (is_settled) continue;

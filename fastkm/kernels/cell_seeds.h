@@ -237,10 +237,6 @@ static void propose_group(const fastkm_frame* frame, const fastkm_centroids* can
     }
 }
 
-static int lowest_bit(uint64_t bits) {
-    return count_bits((bits & (0 - bits)) - 1);
-}
-
 /* Rows that are asked for while one is measured. */
 #define ACCEPTED_AHEAD 12
 

@@ -114,7 +114,10 @@ typedef struct {
     float* lowers;               /* (k, panel rows) */
     float* row;                  /* (d,) and whole vectors */
     int64_t n_failed, n_to_skip; /* panels, as of the last tries */
-    int64_t n_distances;         /* measured */
+    int64_t is_always;           /* whether all panels are tried */
+    double share;                /* what those cost, of brute force; the last ones count most */
+    int64_t n_tried, n_open, n_listed, n_distances; /* rows; those that bounds do not decide, and
+                                                       of these centroids listed and measured */
     int64_t n_exact;
 } fastkm_byte_work;
 
@@ -480,6 +483,9 @@ typedef struct {
                        const fastkm_centroids* centroids,  /* IN  */
                        const fastkm_byte_centroids* bytes, /* OUT */
                        int64_t j_begin, int64_t j_end);    /* IN  */
+
+    /* Of what assign costs, the share that assign_bytes does at least, packing included. */
+    double (*least_share_in_bytes)(int64_t n, int64_t d, int64_t k);
 
     /* What assign does with recheck, most of it in bytes where that pays. */
     int64_t (*assign_bytes)(const fastkm_points* points,        /* IN    */

@@ -59,7 +59,6 @@ static void centre_row(const fastkm_points* points, const fastkm_frame* frame, i
 
 static float sq_dist_f32(const float* y, const float* z, int64_t d) {
     vf sum[TILE_VECTORS];
-    float partial[LANES], total = 0;
     int64_t f = 0;
     for (int v = 0; v < TILE_VECTORS; v++) sum[v] = vf_set1(0);
     for (; f + PANEL_ROWS <= d; f += PANEL_ROWS)
@@ -72,8 +71,7 @@ static float sq_dist_f32(const float* y, const float* z, int64_t d) {
         sum[0] = vf_fma(difference, difference, sum[0]);
     }
     for (int v = 1; v < TILE_VECTORS; v++) sum[0] = vf_add(sum[0], sum[v]);
-    vf_store(partial, sum[0]);
-    for (int l = 0; l < LANES; l++) total += partial[l];
+    float total = vf_sum(sum[0]);
     for (; f < d; f++) total += (y[f] - z[f]) * (y[f] - z[f]);
     return total;
 }

@@ -42,6 +42,11 @@ static FASTKM_INLINE vf vf_max(vf a, vf b) {
 static FASTKM_INLINE vf vf_sqrt(vf a) {
     return _mm256_sqrt_ps(a);
 }
+static FASTKM_INLINE float vf_sum(vf a) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
 static FASTKM_INLINE vm vf_lt(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
 }
@@ -69,6 +74,7 @@ static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
 
 /* Of seven bits, so that two products of bytes fit sixteen. */
 #define LARGEST_ROW_CODE 63
+#define BYTE_COSTS {8, 1, 20, 17, 0.57, 2000, 9, 900, 3}
 static FASTKM_INLINE vi vi_load_bytes(const uint8_t* p) {
     return _mm256_loadu_si256((const __m256i*)p);
 }

@@ -41,6 +41,9 @@ static FASTKM_INLINE vf vf_max(vf a, vf b) {
 static FASTKM_INLINE vf vf_sqrt(vf a) {
     return _mm512_sqrt_ps(a);
 }
+static FASTKM_INLINE float vf_sum(vf a) {
+    return _mm512_reduce_add_ps(a);
+}
 static FASTKM_INLINE vm vf_lt(vf a, vf b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }
@@ -68,6 +71,7 @@ static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
 
 #ifdef HAS_VNNI
 #define LARGEST_ROW_CODE 127
+#define BYTE_COSTS {9, 3, 24, 19, 0.25, 2100, 15, 2100, 5}
 static FASTKM_INLINE vi vi_load_bytes(const uint8_t* p) {
     return _mm512_loadu_si512(p);
 }

@@ -94,6 +94,9 @@ static FASTKM_INLINE vf vf_sqrt(vf a) {
     for (int l = 0; l < LANES; l++) LANE(a, l) = sqrtf(LANE(a, l));
     return a;
 }
+static FASTKM_INLINE float vf_sum(vf a) {
+    return (LANE(a, 0) + LANE(a, 2)) + (LANE(a, 1) + LANE(a, 3));
+}
 static FASTKM_INLINE uint32_t vm_bits(vm m) {
     uint32_t bits = 0;
     for (int l = 0; l < LANES; l++) bits |= (uint32_t)(LANE(m, l) & 1) << l;

@@ -45,6 +45,10 @@ static FASTKM_INLINE vf vf_max(vf a, vf b) {
 static FASTKM_INLINE vf vf_sqrt(vf a) {
     return _mm_sqrt_ps(a);
 }
+static FASTKM_INLINE float vf_sum(vf a) {
+    const __m128 two = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
 static FASTKM_INLINE vm vf_lt(vf a, vf b) {
     return _mm_cmplt_ps(a, b);
 }
