@@ -128,8 +128,9 @@ typedef struct {
     float* products; /* (k, PANEL_ROWS) of sketches, of those tiles; infinite for a row and its own
                         centroid */
     float own_products[PANEL_ROWS], limits[PANEL_ROWS];
-    /* By rows: the two least products of sketches that are above the limits, and whose the least is;
-     * and the centroids whose sketch did not show that they are farther, but their last distance. */
+    /* By rows: the two least products of sketches that are above the limits, and whose the least
+     * is; and the centroids whose sketch did not show that they are farther, but their last
+     * distance. */
     float least[PANEL_ROWS], second[PANEL_ROWS];
     int32_t nearest[PANEL_ROWS];
     nearest_others rivals[PANEL_ROWS];
@@ -230,8 +231,7 @@ static FASTKM_INLINE vf margin_of(const filter_pass* pass, const filtered_panel*
 static FASTKM_INLINE void keep_product(filtered_panel* panel, int64_t r, vf product, int32_t j) {
     const vf least = vf_load(panel->least + r);
     const vi nearest = vi_load(panel->nearest + r);
-    vf_store(panel->second + r,
-             vf_min(vf_max(product, least), vf_load(panel->second + r)));
+    vf_store(panel->second + r, vf_min(vf_max(product, least), vf_load(panel->second + r)));
     vf_store(panel->least + r, vf_min(product, least));
     vi_store(panel->nearest + r, vi_select(vf_lt(product, least), vi_set1(j), nearest));
 }
@@ -339,7 +339,8 @@ static float list_tile(const filter_pass* pass, filtered_panel* panel, int64_t j
         if (pass->filter->by_rows)
             for (int64_t j = j_begin; j < j_end; j++)
                 keep_product(panel, r_begin, vf_load(of_tile + j * PANEL_ROWS), (int32_t)j);
-        else if (!is_open) gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
+        else if (!is_open)
+            gap = vf_min(margin_of(pass, panel, r_begin, least), gap);
     }
     return is_open ? 0 : least_lane(gap);
 }
@@ -740,9 +741,9 @@ static void keep_row_gaps(const filter_pass* pass, const filtered_panel* panel,
         }
         const int32_t label = order[places[r]], rival = order[FASTKM_MAX(others.rival, 0)];
         const fastkm_travel own = filter->travels[label];
-        filter->row_gaps[panel->rows[r]] = (fastkm_row_gaps){
-            rival, lasting(others.gap, own.alone + filter->travels[rival].alone),
-            lasting(others.other_gap, own.with_fastest)};
+        filter->row_gaps[panel->rows[r]] =
+            (fastkm_row_gaps){rival, lasting(others.gap, own.alone + filter->travels[rival].alone),
+                              lasting(others.other_gap, own.with_fastest)};
     }
 }
 

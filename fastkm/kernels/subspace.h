@@ -45,7 +45,9 @@ static int64_t orthonormalise(double* vectors, const double* lengths, int64_t ra
     return rank;
 }
 
-static double length_of(const double* vector, int64_t d) { return sqrt(dot(vector, vector, d)); }
+static double length_of(const double* vector, int64_t d) {
+    return sqrt(dot(vector, vector, d));
+}
 
 /* At least ||Q'Q - I||, by the squares of all entries; Q has the vectors as columns. */
 static double skewness(const double* vectors, int64_t n, int64_t d) {
