@@ -92,7 +92,7 @@ class Cost:
     def directions(self, n_rows: int, d: int, p: int, n_threads: int) -> float:
         """Cost of finding p directions of so many rows; in parts one thread works alone."""
         shared = N_ITERATIONS * d * p * (2 * n_rows * self.product + 0.35 * p)
-        alone = 1e6 + N_ITERATIONS * d * p * 0.35 * min(p, 12)
+        alone = 2.5e6 + N_ITERATIONS * d * p * 0.35 * min(p, 12)
         return shared + n_threads * alone
 
     def sketches(self, n: float, d: int, p: int) -> float:
@@ -133,6 +133,7 @@ class Pruning:
         # Of all runs, which share the sketches.
         n_rounds = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
         self._rounds_left = n_rounds * problem.shared.n_runs
+        self._rounds_of_run = max(n_rounds, 1)
         self._brute_force = self._rounds_left * in_bytes
         self._choices = [
             p
@@ -241,6 +242,8 @@ class Pruning:
             n_read, n_distances = trial.left(p)
             products = k * (p + 2) * (SHARE_OF_PRODUCTS if k >= CLUSTERS_TO_SORT else 1)
             left = n * SHARE_OF_READS
+            if k < CLUSTERS_TO_SORT:  # gaps of rows spare little in the first rounds
+                left *= EXPECTED_ROUNDS / self._rounds_of_run
             a_round = COST.filtered(n, d, products, left * n_read, left * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
             shares.append((self._rounds_left * a_round + start) / self._brute_force)
