@@ -1,4 +1,4 @@
-"""Check what the named wheels hold: their tags, their licences, nothing left over from the build."""
+"""Check what the named wheels hold: tag, licences, and nothing left over from the build."""
 
 import re
 import sys
