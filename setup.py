@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
+# A Python without the GIL cannot load the stable ABI, and gets an extension of its own.
+IS_ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
 KERNELS = Path("fastkm") / "kernels"
 HEADERS = sorted(str(path) for path in KERNELS.glob("*.h"))
@@ -102,8 +105,8 @@ setup(
             ["fastkm/_core.pyx"],
             include_dirs=[str(KERNELS)],
             depends=[*HEADERS, *sorted(str(path) for path in Path("fastkm").glob("*.pxi"))],
-            define_macros=[("Py_LIMITED_API", "0x030B0000")],
-            py_limited_api=True,
+            define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_ABI3 else [],
+            py_limited_api=IS_ABI3,
             extra_compile_args=["/O2"] if IS_MSVC else ["-O2", "-g0"],
         ),
         compiler_directives={
@@ -116,4 +119,5 @@ setup(
         },
     ),
     cmdclass={"build_ext": BuildExt, "build_clib": BuildClib},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if IS_ABI3 else {},
 )

@@ -1,10 +1,11 @@
 """Types of the compiled core."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 _Float64 = npt.NDArray[np.float64]
 _Float32 = npt.NDArray[np.float32]
@@ -42,71 +43,80 @@ def describe(
     isa: str,
 ) -> None: ...
 
+@disjoint_base
 class Points:
     n: int
     d: int
     is_narrow: bool
-    def __init__(self, X: npt.NDArray[np.generic]) -> None: ...
+    def __new__(cls, X: npt.NDArray[np.generic]) -> Self: ...
 
+@disjoint_base
 class Frame:
     def __init__(
         self, shift: _Float64, shift_f32: _Float32, scale: float, exact_scale: float
     ) -> None: ...
 
+@disjoint_base
 class Centroids:
     k: int
     d: int
-    def __init__(self, k: int, d: int) -> None: ...
+    def __new__(cls, k: int, d: int) -> Self: ...
 
 def sq_shift(centroids: _Float64, moved: _Float64, isa: str) -> float: ...
 
+@disjoint_base
 class Sums:
-    def __init__(self, k: int, scale: _Float64, low_scale: float, n_threads: int) -> None: ...
+    def __new__(cls, k: int, scale: _Float64, low_scale: float, n_threads: int) -> Self: ...
     def counts(self, out: npt.NDArray[np.int64]) -> None: ...
 
+@disjoint_base
 class Basis:
     d: int
     p: int
-    def __init__(self, columns: _Float32) -> None: ...
+    def __new__(cls, columns: _Float32) -> Self: ...
 
 def orthonormalise(vectors: _Float64, n_threads: int, isa: str) -> int: ...
 def multiply(a: Any, b: Basis, out: _Float32, n_threads: int, isa: str) -> None: ...
 
+@disjoint_base
 class Filter:
     basis: Basis
     p: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         points: Points,
         basis: _Float32,
         k: int,
         n_threads: int,
         isa: str,
         centroid_order: _Int32 | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def restart(self, centroid_order: _Int32 | None = None) -> None: ...
     def place(self, labels: _Int32) -> None: ...
     def sort(self, labels: _Int32) -> None: ...
     def keep_row_gaps(self) -> None: ...
 
+@disjoint_base
 class Neighbours:
     k: int
     n_cells: int
     n_groups: int
-    def __init__(
-        self, points: Points, frame: Frame, labels: _Int32, k: int, n_threads: int, isa: str
-    ) -> None: ...
+    def __new__(
+        cls, points: Points, frame: Frame, labels: _Int32, k: int, n_threads: int, isa: str
+    ) -> Self: ...
     def find_parts(self, labels: _Int32, start: int, stop: int) -> None: ...
     def cut(self) -> None: ...
     def enclose(self, start: int, stop: int) -> None: ...
     def expected_products(self, engine: Engine, n_groups: int) -> float: ...
     def take_work(self) -> tuple[int, int]: ...
 
+@disjoint_base
 class CellGaps:
     k: int
-    def __init__(self, cells: Cells, places: _Int32, n_threads: int, isa: str) -> None: ...
+    def __new__(cls, cells: Cells, places: _Int32, n_threads: int, isa: str) -> Self: ...
     def take_work(self) -> tuple[int, int]: ...
 
+@disjoint_base
 class Engine:
     k: int
     @property
@@ -118,7 +128,7 @@ class Engine:
     def byte_work(self) -> tuple[int, int, int, int]: ...
     @property
     def n_exact(self) -> int: ...
-    def __init__(self, points: Points, frame: Frame, k: int, n_threads: int, isa: str) -> None: ...
+    def __new__(cls, points: Points, frame: Frame, k: int, n_threads: int, isa: str) -> Self: ...
     def set_centroids(self, centroids: _Float64) -> None: ...
     def use_bytes(self, wanted: bool = ..., always: bool = ...) -> None: ...
     def use_neighbours(self, neighbours: Neighbours | None) -> None: ...
@@ -160,6 +170,7 @@ def gather(
     isa: str,
 ) -> None: ...
 
+@disjoint_base
 class Batch:
     engine: Engine
     def __init__(
@@ -188,9 +199,11 @@ class Batch:
         stop: int,
     ) -> None: ...
 
+@disjoint_base
 class Panels:
     def __init__(self, points: Points, frame: Frame, n_threads: int, isa: str) -> None: ...
 
+@disjoint_base
 class Sketches:
     def __init__(
         self,
@@ -204,6 +217,7 @@ class Sketches:
     ) -> None: ...
     def fill(self, start: int, stop: int) -> None: ...
 
+@disjoint_base
 class SoloRun:
     n_iter: int
     is_over: bool
@@ -212,8 +226,8 @@ class SoloRun:
     labels: _Int32
     centroids: _Float64
     labelled_by: _Float64
-    def __init__(
-        self,
+    def __new__(
+        cls,
         points: Points,
         frame: Frame,
         panels: Panels,
@@ -224,29 +238,33 @@ class SoloRun:
         sq_dists: _Float64,
         tol: float,
         isa: str,
-    ) -> None: ...
+    ) -> Self: ...
     def counts(self, out: npt.NDArray[np.int64]) -> None: ...
 
+@disjoint_base
 class SoloRuns:
-    def __init__(self, runs: Sequence[SoloRun], n_threads: int) -> None: ...
+    def __new__(cls, runs: Sequence[SoloRun], n_threads: int) -> Self: ...
     def advance(self, n_iter: int) -> None: ...
     def finish(self, is_single: bool) -> None: ...
 
+@disjoint_base
 class SoloSeeding:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         points: Points,
         frame: Frame,
         panels: Panels,
         uniforms: _Float64,
         rows: npt.NDArray[np.int64],
         isa: str,
-    ) -> None: ...
+    ) -> Self: ...
 
+@disjoint_base
 class SoloSeedings:
-    def __init__(self, seedings: Sequence[SoloSeeding], n_threads: int) -> None: ...
+    def __new__(cls, seedings: Sequence[SoloSeeding], n_threads: int) -> Self: ...
     def advance(self, n_seeds: int) -> None: ...
 
+@disjoint_base
 class Seeder:
     def __init__(
         self,
@@ -275,8 +293,9 @@ class Seeder:
     def errors(self) -> list[float]: ...
     def accept(self, candidate: int) -> None: ...
 
+@disjoint_base
 class SeedersBeside:
-    def __init__(self, seeders: Sequence[Seeder]) -> None: ...
+    def __new__(cls, seeders: Sequence[Seeder]) -> Self: ...
     def propose(self, candidates: Sequence[_Float64]) -> None: ...
     def accept(self, accepted: Sequence[int]) -> None: ...
 
@@ -300,12 +319,14 @@ def sort_rows(
     isa: str,
 ) -> None: ...
 
+@disjoint_base
 class Cells:
     def __init__(
         self, points: Points, frame: Frame, order: _Int32, n_threads: int, isa: str
     ) -> None: ...
     def fill(self, start: int, stop: int) -> None: ...
 
+@disjoint_base
 class CellSeeder:
     seeder: Seeder
     @property
@@ -337,26 +358,34 @@ def describe_sparse(
     isa: str,
 ) -> None: ...
 
+@disjoint_base
 class SparsePoints:
     n: int
     d: int
     n_entries: int
     is_narrow: bool
-    def __init__(
-        self,
+    def __new__(
+        cls,
         values: npt.NDArray[np.floating],
         columns: npt.NDArray[np.signedinteger],
         starts: npt.NDArray[np.int64],
         d: int,
-    ) -> None: ...
+    ) -> Self: ...
 
+@disjoint_base
+class SparseCentroids:
+    k: int
+    d: int
+    def __new__(cls, k: int, d: int, has_columns: bool = ...) -> Self: ...
+
+@disjoint_base
 class SparseEngine:
     k: int
     @property
     def n_exact(self) -> int: ...
-    def __init__(
-        self, points: SparsePoints, frame: Frame, k: int, n_threads: int, isa: str
-    ) -> None: ...
+    def __new__(
+        cls, points: SparsePoints, frame: Frame, k: int, n_threads: int, isa: str
+    ) -> Self: ...
     def set_centroids(self, centroids: _Float64) -> None: ...
     def assign(
         self,
@@ -387,6 +416,7 @@ class SparseEngine:
     ) -> None: ...
     def distances(self, out: _Float64 | npt.NDArray[np.float32], start: int, stop: int) -> None: ...
 
+@disjoint_base
 class SparseBatch:
     engine: SparseEngine
     def __init__(
@@ -411,6 +441,7 @@ class SparseBatch:
         stop: int,
     ) -> None: ...
 
+@disjoint_base
 class SparseSeeder:
     def __init__(
         self,
