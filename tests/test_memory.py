@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastkm import KMeans, MiniBatchKMeans
+from fastkm import KMeans, MiniBatchKMeans, _core
 
 resource = pytest.importorskip("resource")
 
@@ -85,8 +85,8 @@ def test_peak_over_start_is_that_of_rows_and_not_of_values(dtype, layout, tmp_pa
 
 @pytest.mark.skipif(not HAS_LIMIT, reason="the limit says nothing here")
 def test_a_file_several_times_larger_than_the_memory_allowed_is_fitted(tmp_path):
-    # 123 MB in 32 MB, of which 8 are a thread's stack. The seeding of 32 and the rounds would keep
-    # sketches, 147 MB and 60, and do without; what is found is what is found with them.
+    # 123 MB in 32 MB, of which 8 are a thread's stack. The seeding of 32 would keep
+    # sketches of about as much as the file, and does without; what is found is what is found with them.
     code = """
         import resource
         path, is_limited = sys.argv[1], sys.argv[2] == "limited"
@@ -145,3 +145,20 @@ def test_more_rows_than_labels_can_count_are_refused_before_work(cls):
     rows = np.lib.stride_tricks.as_strided(np.zeros((1, 2)), (2**31, 2), (0, 8))
     with pytest.raises(ValueError, match="1 <= n < 2"):
         cls(2, n_init=1).fit(rows)
+
+
+def test_rounds_do_without_sketches_that_find_no_room(rng, monkeypatch):
+    X = rng.integers(0, 12, (12, 64))[rng.integers(12, size=3000)] + rng.normal(size=(3000, 64))
+    options = {"init": X[:8], "max_iter": 10, "tol": 0, "algorithm": "elkan"}
+    expected = KMeans(8, **options).fit(X)
+    asked = []
+
+    def no_room(*arguments):
+        asked.append(arguments)
+        raise MemoryError
+
+    monkeypatch.setattr(_core, "Filter", no_room)
+    found = KMeans(8, **options).fit(X)
+    assert asked
+    assert np.array_equal(found.labels_, expected.labels_)
+    assert np.array_equal(found.cluster_centers_, expected.cluster_centers_)
