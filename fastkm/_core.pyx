@@ -688,13 +688,18 @@ cdef class Frame:
         self.frame.exact_scale = exact_scale
 
 
+# ---- threads -----------------------------------------------------------------------------------
+
+include "_core_load.pxi"
+
+
 cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
     cdef double most = work / 2e6 + 1
     if n_threads > n_tasks:
         n_threads = <int>n_tasks
     if n_threads > most:
         n_threads = <int>most
-    return n_threads if n_threads > 1 else 1
+    return threads_for_load(n_threads) if n_threads > 1 else 1
 
 
 cdef class _Crew:

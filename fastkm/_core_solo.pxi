@@ -195,13 +195,14 @@ cdef class SoloRuns:
     def advance(self, int64_t n_iter):
         """Take each run to its round n_iter, to its end or to where it must be repaired."""
         cdef int64_t n_runs = len(self.runs), index
+        cdef int used = threads_for_load(self.n_threads)
         with nogil:
-            if self.n_threads == 1:
+            if used == 1:
                 for index in range(n_runs):
                     _solo_advance(self.solos[index], n_iter)
             else:
-                open_seats(&self.seats, self.n_threads)
-                with parallel(num_threads=self.n_threads):
+                open_seats(&self.seats, used)
+                with parallel(num_threads=used):
                     take_seat(&self.seats, threadid())
                     for index in prange(n_runs, schedule="dynamic", chunksize=1):
                         _solo_advance(self.solos[index], n_iter)
@@ -209,13 +210,14 @@ cdef class SoloRuns:
     def finish(self, bint is_single):
         """Round the centroids to float32 if asked to; label and measure the points under them."""
         cdef int64_t n_runs = len(self.runs), index
+        cdef int used = threads_for_load(self.n_threads)
         with nogil:
-            if self.n_threads == 1:
+            if used == 1:
                 for index in range(n_runs):
                     _solo_finish(self.solos[index], is_single)
             else:
-                open_seats(&self.seats, self.n_threads)
-                with parallel(num_threads=self.n_threads):
+                open_seats(&self.seats, used)
+                with parallel(num_threads=used):
                     take_seat(&self.seats, threadid())
                     for index in prange(n_runs, schedule="dynamic", chunksize=1):
                         _solo_finish(self.solos[index], is_single)

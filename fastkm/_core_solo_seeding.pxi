@@ -209,13 +209,14 @@ cdef class SoloSeedings:
     def advance(self, int64_t n_seeds):
         """Pick each run's seeds up to that number."""
         cdef int64_t n_runs = len(self.seedings), index
+        cdef int used = threads_for_load(self.n_threads)
         with nogil:
-            if self.n_threads == 1:
+            if used == 1:
                 for index in range(n_runs):
                     _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))
             else:
-                open_seats(&self.seats, self.n_threads)
-                with parallel(num_threads=self.n_threads):
+                open_seats(&self.seats, used)
+                with parallel(num_threads=used):
                     take_seat(&self.seats, threadid())
                     for index in prange(n_runs, schedule="dynamic", chunksize=1):
                         _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))

@@ -210,7 +210,10 @@ class Pruning:
         self._is_on = True
 
     def _make_filter(self, framed: FloatArray32) -> _core.Filter | None:
-        """Choose directions to sketch all rows in, for all runs, if that looks worth it."""
+        """Choose directions to sketch all rows in, for all runs, if that looks worth it.
+
+        None if not, or if there is no room for the sketches.
+        """
         problem, engine = self._problem, self._engine
         sample = sample_rows(problem)
         choices = self._choices or [min(N_DIRECTIONS[0], problem.d)]
@@ -224,14 +227,18 @@ class Pruning:
             n_directions, share = self._choose(trial)
             if not share < PROMISING:
                 return None
-        return _core.Filter(
-            problem.points,
-            basis[:, :n_directions],
-            engine.k,
-            problem.n_threads,
-            problem.isa,
-            near_order(_product(problem, framed, basis[:, :n_directions])),
-        )
+        order = near_order(_product(problem, framed, basis[:, :n_directions]))
+        try:
+            return _core.Filter(
+                problem.points,
+                basis[:, :n_directions],
+                engine.k,
+                problem.n_threads,
+                problem.isa,
+                order,
+            )
+        except MemoryError:  # rounds need none
+            return None
 
     def _choose(self, trial: "_Trial") -> tuple[int, float]:
         """Return the cheapest number of directions, and its cost as a share of brute force's."""

@@ -97,7 +97,7 @@ class Sketching:
 
 
 def make_sketches(problem: Problem) -> _core.Sketches | None:
-    """Encode all rows and their sketches, in one pass; None if they have no directions."""
+    """Encode all rows and their sketches, in one pass; None without directions or room."""
     sample = sample_rows(problem)
     basis = leading_directions(problem, sample, n_directions(problem))
     if basis.shape[1] == 0:
@@ -111,7 +111,12 @@ def make_sketches(problem: Problem) -> _core.Sketches | None:
     steps = np.fmin(np.fmax(np.append(reaches, reach) * (HEADROOM / 127), LEAST_STEP), MOST_STEP)
     steps = steps.astype(np.float32)
     threads = problem.n_threads, problem.isa
-    sketches = _core.Sketches(problem.points, problem.frame, basis, steps[:-1], steps[-1], *threads)
+    try:
+        sketches = _core.Sketches(
+            problem.points, problem.frame, basis, steps[:-1], steps[-1], *threads
+        )
+    except MemoryError:  # seeding needs none
+        return None
     for start, stop in problem.slices(basis.shape[1]):
         sketches.fill(start, stop)
     return sketches

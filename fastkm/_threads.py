@@ -54,7 +54,8 @@ def effective_n_threads(n_threads: int | None) -> int:
 
     Notes
     -----
-    The number changes the time a result takes, never its bits.
+    The number changes the time a result takes, never its bits. On Linux calls take one thread for
+    moments where this one has to wait for a CPU: see ``_core_load.pxi``.
     """
     if n_threads is not None and not (isinstance(n_threads, Integral) and n_threads >= 1):
         raise ValueError(

@@ -3,14 +3,19 @@
 import math
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from threadpoolctl import threadpool_limits
 
-from fastkm import KMeans, _core, _threads
+from fastkm import KMeans, MiniBatchKMeans, _core, _threads
 from fastkm._threads import cgroup_cpu_quota, effective_n_threads
+
+SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
 @pytest.fixture
@@ -112,6 +117,119 @@ def test_a_forked_child_uses_one_thread_and_fits_the_same(cloud):
     assert child.exitcode == 0
     assert n_threads == [1, 1]
     assert (centres == expected.cluster_centers_).all()
+
+
+FORKS = {
+    "os.fork": """
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write, fit(0))
+            os._exit(0)
+        found = [os.read(read, 4096)]
+        assert os.waitpid(child, 0)[1] == 0
+    """,
+    "multiprocessing": """
+        import multiprocessing
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            found = pool.map(fit, range(4))
+    """,
+    "joblib": """
+        import joblib
+        with joblib.parallel_backend("multiprocessing", n_jobs=2):
+            found = joblib.Parallel()(joblib.delayed(fit)(i) for i in range(4))
+    """,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("way", FORKS)
+def test_children_forked_after_a_fit_on_two_threads_fit_the_same(way):
+    # Each of the fits is worth waking OpenMP's threads for, which no child inherits.
+    code = """
+        import hashlib, os, warnings
+        import numpy as np
+        from fastkm import KMeans, MiniBatchKMeans
+        warnings.simplefilter("ignore")
+
+        X = np.random.default_rng(0).normal(size=(60_000, 16))
+
+        def fit(i):
+            bits = hashlib.sha256()
+            for estimator in (KMeans(8, max_iter=5), MiniBatchKMeans(8, batch_size=30_000)):
+                estimator.set_params(random_state=0, n_init=1, n_threads=2).fit(X)
+                for array in (estimator.labels_, estimator.cluster_centers_, estimator.predict(X)):
+                    bits.update(array.tobytes())
+            return bits.digest()
+
+        if __name__ == "__main__":
+            expected = fit(0)
+    """
+    rest = """
+            assert set(found) == {expected}, found
+            assert fit(0) == expected
+    """
+    program = textwrap.dedent(code) + textwrap.indent(textwrap.dedent(FORKS[way]), "    ")
+    program += textwrap.indent(textwrap.dedent(rest), "    ")
+    _run_alone(program)
+
+
+def _run_alone(program, limit=180):
+    """Run a program that may hang, and end what it started with it."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        errors = run.communicate(timeout=limit)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        pytest.fail(f"no answer in {limit} seconds")
+    assert run.returncode == 0, errors.decode()
+
+
+@pytest.mark.parametrize("cls", [KMeans, MiniBatchKMeans])
+def test_eight_python_threads_fit_at_once(rng, cls):
+    tables = [rng.normal(size=(20_000, 16)) for _ in range(8)]
+
+    def fit(X):
+        kmeans = cls(16, max_iter=5, tol=0, n_init=1, random_state=0, n_threads=2)
+        kmeans.fit(X)
+        return kmeans.labels_.tobytes(), kmeans.cluster_centers_.tobytes(), kmeans.inertia_
+
+    one_by_one = [fit(X) for X in tables]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(fit, tables)) == one_by_one
+
+
+@pytest.mark.skipif(not os.path.exists(SCHEDSTAT), reason="the system tells no waiting for CPUs")
+@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP")
+def test_calls_take_one_thread_while_this_one_waits_for_a_cpu():
+    code = """
+        import os, subprocess, sys, time
+        from fastkm import _core
+
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+        def comes(wanted):
+            end = time.monotonic() + 60
+            while _core.n_threads_now(2) != wanted:
+                if time.monotonic() > end:
+                    return False
+            return True
+
+        assert _core.n_threads_now(2) == 2
+        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+        try:
+            assert comes(1), "busy"
+            assert _core.n_threads_now(2) == 1, "a pause"
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+        assert comes(2), "calm"
+    """
+    _run_alone(textwrap.dedent(code))
 
 
 def _write(root, files):

@@ -1,0 +1,83 @@
+# How many threads are worth their waiting while other work wants the CPUs.
+#
+# OpenMP's threads wait for each other awake, for milliseconds. Where programs share the CPUs, a thread awake takes the
+# time of one that it waits for, and each parallel region costs turns of the scheduler. The system knows how long a
+# thread was ready to run and had no CPU; where that is much, calls take one thread for a while, which waits for none.
+
+cdef extern from *:
+    """
+    #if FASTKM_OPENMP && defined(__linux__)
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    enum {
+        FASTKM_WINDOW_MS = 30,    /* longer than a woken thread may share its waker's CPU by mistake: 6 ms */
+        FASTKM_STALE_MS = 1000,   /* what came between was no stretch of calls */
+        FASTKM_FIRST_PAUSE_MS = 200,
+        FASTKM_LONGEST_PAUSE_MS = 3200,
+        FASTKM_LEAST_WAITING = 3  /* a third of the window */
+    };
+
+    /* Of the calling thread: nothing is shared, so nothing is locked. Times in ns; 0 before the first. */
+    typedef struct {
+        int64_t since, waited, alone_until, pause;
+    } fastkm_load;
+    static _Thread_local fastkm_load load_seen;
+
+    /* Nanoseconds in which the calling thread was ready and had no CPU, or -1 where the system does not tell. */
+    static int64_t time_waited(void) {
+        char text[96];
+        long long ran, waited;
+        const int file = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+        if (file < 0) return -1;
+        const ssize_t n = read(file, text, sizeof text - 1);
+        (void)close(file);
+        if (n <= 0) return -1;
+        text[n] = 0;
+        return sscanf(text, "%lld %lld", &ran, &waited) == 2 ? waited : -1;
+    }
+
+    static void watch_from(fastkm_load* seen, int64_t now, int64_t waited) {
+        seen->since = now;
+        seen->waited = waited;
+        seen->alone_until = 0;
+    }
+
+    static int threads_for_load(int n_threads) {
+        const int64_t ms = 1000000;
+        fastkm_load* seen = &load_seen;
+        struct timespec clock;
+        if (n_threads <= 1 || clock_gettime(CLOCK_MONOTONIC, &clock) != 0) return n_threads;
+        const int64_t now = clock.tv_sec * 1000 * ms + clock.tv_nsec, elapsed = now - seen->since;
+        if (now < seen->alone_until) return 1;
+        if (seen->alone_until == 0 && elapsed < FASTKM_WINDOW_MS * ms) return n_threads;
+        const int64_t waited = time_waited();
+        if (waited < 0) return n_threads;
+        if (seen->alone_until != 0 || elapsed > FASTKM_STALE_MS * ms) {
+            if (elapsed > FASTKM_LONGEST_PAUSE_MS * 2 * ms) seen->pause = 0;
+            watch_from(seen, now, waited);
+            return n_threads;
+        }
+        const int is_crowded = (waited - seen->waited) * FASTKM_LEAST_WAITING > elapsed;
+        watch_from(seen, now, waited);
+        if (!is_crowded) {
+            seen->pause = 0;
+            return n_threads;
+        }
+        seen->pause = seen->pause == 0 ? FASTKM_FIRST_PAUSE_MS * ms : 2 * seen->pause;
+        if (seen->pause > FASTKM_LONGEST_PAUSE_MS * ms) seen->pause = FASTKM_LONGEST_PAUSE_MS * ms;
+        seen->alone_until = now + seen->pause;
+        return 1;
+    }
+    #else
+    static int threads_for_load(int n_threads) { return n_threads; }
+    #endif
+    """
+    int threads_for_load(int n_threads) noexcept nogil
+
+
+def n_threads_now(int n_threads):
+    """Return how many of the threads the calling thread's next call would take, as far as load decides."""
+    return threads_for_load(n_threads)
