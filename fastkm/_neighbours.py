@@ -23,8 +23,10 @@ LEAST_ROWS = 4096
 LEAST_ROWS_A_LABEL = 64
 LEAST_ROUNDS_LEFT = 5
 # Multiplications of brute force that take as long as a row costs that is read from anywhere: so
-# many, and so many for each feature, beside the products that are left.
+# many, and so many for each feature, beside the products that are left. Of the fastest instruction
+# set: on others multiplications take so many times as long, and reading a row does not.
 WORK_OF_ROW, WORK_OF_FEATURE = 750.0, 75.0
+TIME_OF_PRODUCT = {"avx512vnni": 1.0, "avx512": 1.0, "avx2": 1.7, "sse2": 4.5, "portable": 5.7}
 # What folding a product costs, in multiplications.
 WORK_OF_FOLD = 5.0
 # A product that is left costs as much as so many of brute force: centroids are collected for it.
@@ -115,7 +117,8 @@ def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
 
 
 def _row_work(problem: Problem) -> float:
-    return WORK_OF_ROW + WORK_OF_FEATURE * float(problem.d)
+    work = WORK_OF_ROW + WORK_OF_FEATURE * float(problem.d)
+    return work / TIME_OF_PRODUCT.get(problem.isa, 1.0)
 
 
 def _brute_work(problem: Problem, k: int) -> float:

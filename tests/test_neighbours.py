@@ -255,3 +255,13 @@ def test_wrong_calls_are_exceptions():
             engine_of_two.use_neighbours(cells)
     with pytest.raises(ValueError, match="engine's points"):
         make_engine(X.copy(), centroids)[1].use_neighbours(cells)
+
+
+@pytest.mark.parametrize(("isa", "pays"), [("portable", True), ("sse2", True), ("avx2", False)])
+def test_cells_pay_sooner_where_products_are_slow(isa, pays):
+    # 64 clusters in 16 dimensions: reading rows from anywhere costs as much everywhere.
+    if isa not in _core.supported_isas():
+        pytest.skip(f"{isa} does not run here")
+    X = np.random.default_rng(0).normal(size=(8192, 16)).astype(np.float32)
+    problem = Problem(X, n_threads=1, isa=isa)
+    assert _neighbours.is_promising(problem, 64, 20) is pays
