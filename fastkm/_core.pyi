@@ -464,12 +464,13 @@ class SparseSeeder:
     def errors(self) -> list[float]: ...
     def accept(self, candidate: int) -> None: ...
 
+@disjoint_base
 class Silhouette:
     n_queries: int
     n_tasks: int
     targets_at_once: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         points: Points,
         order: _Int32,
         begins: npt.NDArray[np.int64],
@@ -481,7 +482,7 @@ class Silhouette:
         scale: float,
         n_threads: int,
         isa: str,
-    ) -> None: ...
+    ) -> Self: ...
     @staticmethod
     def task_rows(d: int) -> int: ...
     def measure(self, t_begin: int, t_end: int, p_begin: int, p_end: int) -> None: ...
