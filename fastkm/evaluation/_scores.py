@@ -26,14 +26,6 @@ from ._measures import (
 )
 from ._table import Column, Table
 
-_SUPERVISED = (
-    columns.HOMOGENEITY,
-    columns.COMPLETENESS,
-    columns.V_MEASURE,
-    columns.ARI,
-    columns.AMI,
-)
-
 
 @dataclass(frozen=True, repr=False)
 class ScoreTable(Table):
@@ -223,7 +215,7 @@ def _scores(
     scores = {"inertia": inertia(rows_of_x, entry.estimator, labels)}
     if classes is not None:
         against_classes = supervised_scores(classes, labels)
-        scores |= {column.key: against_classes[column.key] for column in _SUPERVISED}
+        scores |= {column.key: against_classes[column.key] for column in columns.SUPERVISED}
     return scores | internal_scores(rows_of_x, labels, sample, ["silhouette"])
 
 
@@ -245,7 +237,7 @@ def _columns(
         columns.TIME,
         *([columns.SPEEDUP] if reference is not None else []),
         columns.INERTIA,
-        *(_SUPERVISED if classes is not None else ()),
+        *(columns.SUPERVISED if classes is not None else ()),
         columns.SILHOUETTE,
     )
 

@@ -22,14 +22,7 @@ CRITERIA = {
     "davies_bouldin": "Davies-Bouldin",
     "gap": "gap",
 }
-_SUPERVISED = (
-    columns.HOMOGENEITY,
-    columns.COMPLETENESS,
-    columns.V_MEASURE,
-    columns.ARI,
-    columns.AMI,
-    columns.ACCURACY,
-)
+_SUPERVISED = (*columns.SUPERVISED, columns.ACCURACY)
 
 
 @dataclass(frozen=True, repr=False)

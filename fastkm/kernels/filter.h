@@ -735,7 +735,7 @@ static void keep_row_gaps(const filter_pass* pass, const filtered_panel* panel,
             const float nearer = panel->uppers[r] - measured->upper;
             others.gap += nearer;
             others.other_gap += nearer;
-            for (int o = 0; o < 2; o++)
+            for (int o = 0; o < FASTKM_RIVALS; o++)
                 add_gap(&others, measured->others[o],
                         measured->other_lowers[o] * (float)(1 - MARGIN) - measured->upper);
         }
