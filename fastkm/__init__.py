@@ -14,7 +14,8 @@ scoring     evaluation                               estimators, control, guards
 data        datasets                                 nothing
 estimators  kmeans, minibatch, _estimator, seeding   restarts, algorithm, control, guards, points
 restarts    _restarts, _solo, _solo_seeding          algorithm, control, points, compiled
-algorithm   _lloyd, _batches, _potential, _gaps      control, pruning, points, compiled
+algorithm   _lloyd, _first_rounds, _batches,         control, pruning, points, compiled
+            _potential, _gaps
 control     _control, _bound, _tasks, callbacks,     points, compiled
             _losers
 pruning     _filter, _neighbours, _seed_pruning      points, compiled

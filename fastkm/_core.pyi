@@ -67,6 +67,7 @@ def sq_shift(centroids: _Float64, moved: _Float64, isa: str) -> float: ...
 
 @disjoint_base
 class Sums:
+    is_private: bool
     def __new__(cls, k: int, scale: _Float64, low_scale: float, n_threads: int) -> Self: ...
     def counts(self, out: npt.NDArray[np.int64]) -> None: ...
 
@@ -162,6 +163,18 @@ class Engine:
     ) -> None: ...
     def own_sq_dists(self, labels: _Int32, sq_dists: _Float64, start: int, stop: int) -> None: ...
     def distances(self, out: _Float64 | npt.NDArray[np.float32], start: int, stop: int) -> None: ...
+
+@disjoint_base
+class EnginesBeside:
+    def __new__(cls, engines: Sequence[Engine]) -> Self: ...
+    def assign(
+        self,
+        labels: Sequence[_Int32],
+        sums: Sequence[Sums],
+        none: _Int32,
+        start: int,
+        stop: int,
+    ) -> None: ...
 
 def gather(
     source: Points,

@@ -130,6 +130,10 @@ cdef extern from "kernels.h" nogil:
         double* gains
         double* errors
 
+    ctypedef struct fastkm_labelling:
+        const fastkm_centroids* centroids
+        int32_t* labels
+
     ctypedef struct fastkm_sketched:
         fastkm_codes codes
         const float* tiles
@@ -356,6 +360,8 @@ cdef extern from "kernels.h" nogil:
                           int64_t, int64_t, int, fastkm_scratch*, int32_t*) noexcept nogil
         int64_t (*assign_kept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                                const fastkm_panels*, int64_t, int64_t, fastkm_scratch*, int32_t*) noexcept nogil
+        int64_t (*assign_beside)(const fastkm_points*, const fastkm_frame*, const fastkm_labelling*, int64_t,
+                                 int64_t, int64_t, fastkm_scratch*) noexcept nogil
         void (*pack_bytes)(const fastkm_frame*, const fastkm_centroids*, const fastkm_byte_centroids*,
                            int64_t, int64_t) noexcept nogil
         double (*least_share_in_bytes)(int64_t, int64_t, int64_t) noexcept nogil
@@ -923,7 +929,7 @@ cdef class Sums:
     cdef int64_t k, d
     cdef size_t n_bytes
     cdef int n_threads
-    cdef bint is_private
+    cdef readonly bint is_private  # to each thread, until a pass ends
     cdef double share_moved  # of the rows labelled last
 
     def __cinit__(self, int64_t k, const double[::1] scale, double low_scale, int n_threads):
@@ -1496,6 +1502,7 @@ cdef class Engine:
 
 # ---- mini-batches, k-means++, runs of small problems, CSR rows, silhouettes ---------------------------------
 
+include "_core_beside.pxi"
 include "_core_batch.pxi"
 include "_core_seeding.pxi"
 include "_core_seeders_beside.pxi"

@@ -42,6 +42,34 @@ class Run:
         }
 
 
+class Start:
+    """What a run begins with: its engine, its sums, and no labels yet.
+
+    Parameters
+    ----------
+    problem : Problem
+    init : float64 ndarray of shape (k, d)
+        Where the centroids start; not written.
+    algorithm : {"auto", "lloyd", "elkan"}
+
+    Attributes
+    ----------
+    is_labelled : bool
+        Whether `labels` and the update's sums are those of the first round already.
+    """
+
+    def __init__(self, problem: Problem, init: FloatArray, algorithm: str) -> None:
+        k = init.shape[0]
+        self.centroids = np.array(init, dtype=np.float64, order="C")
+        self.engine = problem.engine(k)
+        if algorithm == "lloyd" and problem.can_be_sketched:
+            self.engine.use_bytes(False)
+        update_class = _WeightedUpdate if problem.uniform_weight is None else ExactUpdate
+        self.update: ExactUpdate | _WeightedUpdate = update_class(problem, k)
+        self.labels = np.full(problem.n, -1, dtype=np.int32)
+        self.is_labelled = False
+
+
 def run(
     problem: Problem,
     init: FloatArray,
@@ -53,6 +81,7 @@ def run(
     algorithm: str = "auto",
     control: Control = UNWATCHED,
     losers: Losers | None = None,
+    start: Start | None = None,
 ) -> Run | None:
     """Run Lloyd's algorithm until labels or centroids stay, max_iter rounds, or control's word.
 
@@ -76,6 +105,8 @@ def run(
         Is told of each round, and may end the run after it.
     losers : Losers, optional
         Knows which runs another one beats; of a problem whose weights are equal.
+    start : Start, optional
+        Of this init and algorithm, with what is done of the first round; used up.
 
     Returns
     -------
@@ -87,22 +118,21 @@ def run(
     O(n k d) time a round; O(n) memory for two label arrays and O(k d) for the centroids and their
     sums. The bits of the result do not depend on threads, instruction set, layout or dtype.
     """
-    k = init.shape[0]
-    engine = problem.engine(k)
-    if algorithm == "lloyd" and problem.can_be_sketched:
-        engine.use_bytes(False)
-    update = (_WeightedUpdate if problem.uniform_weight is None else _ExactUpdate)(problem, k)
-    centroids = np.array(init, dtype=np.float64, order="C")
+    if start is None:
+        start = Start(problem, init, algorithm)
+    engine, update, centroids, labels = start.engine, start.update, start.centroids, start.labels
     moved = np.empty_like(centroids)
-    labels = np.full(problem.n, -1, dtype=np.int32)
-    labels_old = labels.copy()
+    labels_old = np.full(problem.n, -1, dtype=np.int32)
     strict = False
     gaps = Gaps(problem, engine, centroids, max_iter, algorithm)
     pruning = Pruning(problem, engine, max_iter, "lloyd" if gaps.take_part else algorithm)
     for n_iter in range(1, max_iter + 1):
         control.begin_round(centroids)
-        labels, labels_old = labels_old, labels
-        n_changed = update.assign(engine, centroids, labels_old, labels)
+        if n_iter == 1 and start.is_labelled:
+            n_changed = problem.n
+        else:
+            labels, labels_old = labels_old, labels
+            n_changed = update.assign(engine, centroids, labels_old, labels)
         update.means(engine, centroids, labels, moved)
         if verbose:
             print(f"Iteration {n_iter - 1}, inertia {_inertia(problem, engine, labels)}.")
@@ -187,17 +217,17 @@ def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> floa
 
 def _is_lost(
     losers: Losers | None,
-    update: "_ExactUpdate | _WeightedUpdate",
+    update: "ExactUpdate | _WeightedUpdate",
     engine: _core.Engine,
     step: tuple[FloatArray, FloatArray] | None = None,
 ) -> bool:
     if losers is None:
         return False
-    assert isinstance(update, _ExactUpdate), "losers are of equal weights"
+    assert isinstance(update, ExactUpdate), "losers are of equal weights"
     return losers.has(*update.exact_means(engine), step)
 
 
-class _ExactUpdate:
+class ExactUpdate:
     """Means from exact sums, which only rows that changed their label are added to or leave."""
 
     def __init__(self, problem: Problem, k: int) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ._control import UNWATCHED, Control
+from ._first_rounds import begin_beside
 from ._gaps import uses_gaps
-from ._lloyd import Run, run
+from ._lloyd import Run, Start, run
 from ._losers import Losers, can_tell
 from ._problem import Problem
 from ._solo import is_solo, n_beside, run_solo
@@ -81,6 +82,7 @@ def run_restarts(
     if n_init > 1 and not is_watched and can_tell(problem, n_clusters):
         losers = Losers(problem)
     inits: list[npt.NDArray[np.float64]] = []
+    starts: list[Start] = []
     for i in range(n_init):
         control.begin_run()
         if not inits:
@@ -88,6 +90,7 @@ def run_restarts(
             if i + n_together >= n_init:
                 keeps_cells = uses_gaps(problem, n_clusters, max_iter, algorithm)
                 problem.shared.end_seeding(keeps_cells=keeps_cells)
+            starts = begin_beside(problem, inits, algorithm)
         init = inits.pop(0)
         if verbose:
             print("Initialization complete")
@@ -101,6 +104,7 @@ def run_restarts(
             algorithm=algorithm,
             control=control,
             losers=losers,
+            start=starts.pop(0) if starts else None,
         )
         if candidate is None:
             continue

@@ -8,6 +8,7 @@ from test_seed_pruning import HOSTILE, mixture
 
 from fastkm import KMeans, _core, _filter, _lloyd, _restarts
 from fastkm import _potential as potentials
+from fastkm._first_rounds import begin_beside
 from fastkm._potential import Potential, Potentials
 from fastkm._problem import Problem
 
@@ -93,6 +94,79 @@ def test_seeders_side_by_side_must_fit_each_other():
         beside.accept([0])
     with pytest.raises(ValueError, match="shorter"):
         beside.propose([])
+
+
+def label_alone(problem, init):
+    """Return the labels of a first round, their sums' means and counts, and the exact decisions."""
+    start = _lloyd.Start(problem, init, "lloyd")
+    labels = start.labels.copy()
+    n_changed = start.update.assign(start.engine, start.centroids, start.labels, labels)
+    assert n_changed == problem.n
+    means, counts = start.update.exact_means(start.engine)
+    return labels.tobytes(), means.tobytes(), counts.tolist(), start.engine.n_exact
+
+
+def check_first_rounds(X, k, n_runs, *, isa=None, n_threads=1):
+    problem = Problem(X, n_threads=n_threads, isa=isa)
+    generator = np.random.default_rng(5)
+    inits = [problem.rows(generator.choice(len(X), k, replace=False)) for _ in range(n_runs)]
+    starts = begin_beside(problem, inits, "lloyd")
+    found = []
+    for start in starts:
+        assert start.is_labelled
+        means, counts = start.update.exact_means(start.engine)
+        found.append((start.labels.tobytes(), means.tobytes(), counts.tolist()))
+    expected = [label_alone(problem, init) for init in inits]
+    assert found == [alone[:3] for alone in expected]
+    assert starts[0].engine.n_exact == sum(alone[3] for alone in expected)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_first_rounds_side_by_side_are_those_of_each_alone(name, isa):
+    check_first_rounds(HOSTILE[name](mixture(700, 14)), 6, 3, isa=isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("n", "d", "k", "n_runs"),
+    [(2, 1, 1, 2), (63, 2, 6, 3), (257, 33, 7, 2), (1025, 70, 31, 4), (4097, 5, 13, 12)],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_first_rounds_side_by_side_of_every_size(n, d, k, n_runs, isa, dtype):
+    X = mixture(n, d, seed=n).astype(dtype)
+    for n_threads in (1, 3):
+        check_first_rounds(X, k, n_runs, isa=isa, n_threads=n_threads)
+
+
+def test_first_rounds_go_alone_where_a_common_pass_gains_little(rows):
+    problem = Problem(rows, n_threads=2)
+    weighted = Problem(rows, np.linspace(1, 2, len(rows)), n_threads=2)
+    assert begin_beside(problem, [problem.rows(range(12))], "auto") == []
+    assert begin_beside(problem, [problem.rows(range(100))] * 2, "auto") == []
+    assert begin_beside(weighted, [problem.rows(range(12))] * 2, "auto") == []
+    assert len(begin_beside(problem, [problem.rows(range(12))] * 2, "auto")) == 2
+
+
+def test_engines_side_by_side_must_fit_each_other(rows):
+    problem, other = Problem(rows, n_threads=1), Problem(rows, n_threads=1)
+    starts = [_lloyd.Start(of, rows[:5].astype(float), "lloyd") for of in (problem, other)]
+    with pytest.raises(ValueError, match="no centroids yet"):
+        _core.EnginesBeside([starts[0].engine])
+    for start in starts:
+        start.engine.set_centroids(start.centroids)
+    with pytest.raises(ValueError, match="same points"):
+        _core.EnginesBeside([start.engine for start in starts])
+    with pytest.raises(ValueError, match="must be an engine"):
+        _core.EnginesBeside([])
+    beside = _core.EnginesBeside([starts[0].engine])
+    labels, sums = starts[0].labels, starts[0].update.sums
+    with pytest.raises(ValueError, match="shorter"):
+        beside.assign([labels], [], labels, 0, len(rows))
+    with pytest.raises(ValueError, match="must fit the engines"):
+        beside.assign([labels[1:]], [sums], labels, 0, len(rows))
+    with pytest.raises(ValueError, match="rows"):
+        beside.assign([labels], [sums], labels, 0, len(rows) + 1)
 
 
 def bits(fit):

@@ -266,3 +266,25 @@ static int64_t assign_kept(const fastkm_points* points, const fastkm_frame* fram
                            int32_t* labels) {
     return assign_rows(points, frame, centroids, panels, i_begin, i_end, 1, scratch, labels);
 }
+
+/* Every panel is loaded once and meets the centroids of all runs. */
+static int64_t assign_beside(const fastkm_points* points, const fastkm_frame* frame,
+                             const fastkm_labelling* runs, int64_t n_runs, int64_t i_begin,
+                             int64_t i_end, fastkm_scratch* scratch) {
+    const rounding_bound bound = bound_for(points->d);
+    int64_t n_exact = 0;
+    nearest_two nearest;
+    float sq_norms[PANEL_ROWS];
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
+        lines_ahead ahead = lines_of_next_panel(points, i, runs[0].centroids->k);
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        for (int64_t r = 0; r < n_runs; r++) {
+            fold_panel(scratch->panel, runs[r].centroids, ahead, &nearest);
+            n_exact += settle_panel(points, frame, runs[r].centroids, &bound, i, NULL, n_rows, 1,
+                                    &nearest, sq_norms, scratch, runs[r].labels + i);
+            ahead.lines_per_tile = 0; /* the first run's tiles have asked for all */
+        }
+    }
+    return n_exact;
+}

@@ -39,6 +39,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .pack = pack,
     .assign = assign,
     .assign_kept = assign_kept,
+    .assign_beside = assign_beside,
 #ifdef LARGEST_ROW_CODE
     .pack_bytes = pack_bytes,
     .assign_bytes = assign_bytes,

@@ -126,17 +126,28 @@ static double sq_dist(const double* row, const double* centroid, int64_t d, doub
                       : scaled_sq_dist((const char*)row, 0, centroid, d, scale, 1, NULL);
 }
 
-/* Of row i, read where it is if it can be. */
+/* Of row i, read where it is if it can be; memory sends row i_ahead meanwhile, unless it is
+ * negative. */
+static FASTKM_INLINE double row_sq_dist_ahead(const fastkm_points* points,
+                                              const fastkm_frame* frame, int64_t i,
+                                              const double* centroid, int64_t i_ahead,
+                                              fastkm_scratch* scratch) {
+    const int64_t d = points->d;
+    const char* row = points->base + i * points->row_stride;
+    if (d > LOW_D && frame->exact_scale == 1 && is_dense_float(points)) {
+        const char* ahead = i_ahead < 0 ? NULL : points->base + i_ahead * points->row_stride;
+        return points->dtype == FASTKM_F32 ? scaled_sq_dist(row, 1, centroid, d, 1, 0, ahead)
+                                           : scaled_sq_dist(row, 0, centroid, d, 1, 0, ahead);
+    }
+    if (i_ahead >= 0) prefetch_row(points, i_ahead);
+    load_row(points, i, scratch->row);
+    return sq_dist(scratch->row, centroid, d, frame->exact_scale);
+}
+
 static FASTKM_INLINE double row_sq_dist(const fastkm_points* points, const fastkm_frame* frame,
                                         int64_t i, const double* centroid,
                                         fastkm_scratch* scratch) {
-    const int64_t d = points->d;
-    const char* row = points->base + i * points->row_stride;
-    if (d > LOW_D && frame->exact_scale == 1 && is_dense_float(points))
-        return points->dtype == FASTKM_F32 ? scaled_sq_dist(row, 1, centroid, d, 1, 0, NULL)
-                                           : scaled_sq_dist(row, 0, centroid, d, 1, 0, NULL);
-    load_row(points, i, scratch->row);
-    return sq_dist(scratch->row, centroid, d, frame->exact_scale);
+    return row_sq_dist_ahead(points, frame, i, centroid, -1, scratch);
 }
 
 /* Rows that are on their way from memory while one is measured. */

@@ -194,6 +194,12 @@ typedef struct {
     double *gains, *errors; /* (n_blocks, k) */
 } fastkm_proposal;
 
+/* What one run labels its points by, among runs that go side by side. */
+typedef struct {
+    const fastkm_centroids* centroids;
+    int32_t* labels; /* (n,) */
+} fastkm_labelling;
+
 /* Points for k-means++, a byte a value: their sketches, and the rows themselves. */
 typedef struct {
     int64_t p, stride;         /* a row takes stride bytes: d, and zeros to whole vectors */
@@ -476,6 +482,15 @@ typedef struct {
                            int64_t i_begin, int64_t i_end,    /* IN  */
                            fastkm_scratch* scratch,           /* OUT */
                            int32_t* labels);                  /* OUT (i_end - i_begin,) */
+
+    /* What assign writes, rechecked, for several runs in one pass over a block of rows; returns the
+     * number of exact decisions of all. The scratch is one for the largest k. */
+    int64_t (*assign_beside)(const fastkm_points* points,    /* IN  */
+                             const fastkm_frame* frame,      /* IN  */
+                             const fastkm_labelling* runs,   /* OUT (n_runs,) */
+                             int64_t n_runs,                 /* IN  */
+                             int64_t i_begin, int64_t i_end, /* IN  */
+                             fastkm_scratch* scratch);       /* OUT */
 
     /* Codes of centroids [j_begin, j_end); j_begin is a multiple of 24. NULL in instruction sets
      * that have no products of bytes, as the next one. */

@@ -248,13 +248,17 @@ static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
                       double* closest) {
     const double* candidate = candidates->raw + accepted * points->d;
     const uint32_t wanted = 1u << accepted;
-    int64_t n_nearer = 0, next = next_masked(masks, wanted, i_begin, i_end);
-    for (; next < i_end; n_nearer++) {
-        const int64_t i = next;
-        next = next_masked(masks, wanted, i + 1, i_end);
-        if (next < i_end) prefetch_row(points, next);
-        const double dist = row_sq_dist(points, frame, i, candidate, scratch);
+    int64_t n_nearer = 0, i = next_masked(masks, wanted, i_begin, i_end), ahead = i;
+    for (int row = 0; row < ROWS_AHEAD && ahead < i_end; row++) {
+        prefetch_row(points, ahead);
+        ahead = next_masked(masks, wanted, ahead + 1, i_end);
+    }
+    for (; i < i_end; n_nearer++) {
+        const double dist =
+            row_sq_dist_ahead(points, frame, i, candidate, ahead < i_end ? ahead : -1, scratch);
         closest[i] = FASTKM_MIN(closest[i], dist);
+        i = next_masked(masks, wanted, i + 1, i_end);
+        if (ahead < i_end) ahead = next_masked(masks, wanted, ahead + 1, i_end);
     }
     return n_nearer;
 }
