@@ -103,11 +103,14 @@ def noise(n: int, d: int, dtype: str = "f4") -> np.ndarray:
     return np.random.default_rng(0).standard_normal((n, d), dtype="f4").astype(dtype, copy=False)
 
 
-def sparse_rows(n: int, d: int, density: float) -> scipy.sparse.csr_array:
-    rng = np.random.default_rng(0)
-    return scipy.sparse.random_array(
-        (n, d), density=density, format="csr", dtype=np.float32, rng=rng
-    )
+def sparse_rows(n: int, d: int, density: float) -> scipy.sparse.csr_matrix:
+    """Return rows with one entry in each of as many equal stretches of columns."""
+    rng, n_entries = np.random.default_rng(0), int(density * d)
+    width = d // n_entries
+    columns = width * np.arange(n_entries) + rng.integers(width, size=(n, n_entries))
+    values = rng.random(columns.size, dtype=np.float32)
+    starts = n_entries * np.arange(n + 1)
+    return scipy.sparse.csr_matrix((values, columns.ravel(), starts), shape=(n, d))
 
 
 def fitting(estimator: Any, X: Any, **options: Any) -> Call:
