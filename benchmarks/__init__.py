@@ -15,9 +15,10 @@
     silhouette  a program of its own: silhouettes beside scikit-learn's, and MNIST's
     growth      a program of its own: what a unit of work costs as n, d and k grow
     threads     a program of its own: what a further thread brings
+    interrupt   a program of its own: how soon Ctrl-C is answered
 
-Imports run downwards. Only a worker's process, ``kernels``, ``growth``, ``threads`` and the
-processes that ``minibatch`` and ``defaults`` start import the packages under test.
+Imports run downwards. Only a worker's process, ``kernels``, ``growth``, ``threads``, ``interrupt``
+and the processes that ``minibatch`` and ``defaults`` start import the packages under test.
 """
 
 import sys

@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,26 @@ def efficiencies(seconds: dict[int, list[float]]) -> dict[int, float]:
     }
 
 
+def together(problem: Problem, row: Row, n_python: int, n_threads: int, turns: int) -> list[float]:
+    """Return the time of fits by so many Python threads at once over that of one after the other.
+
+    A ratio each turn. Raises if any found other bits.
+    """
+    expected = row.run(problem, n_threads)
+    ratios = []
+    with ThreadPoolExecutor(n_python) as pool:
+        for _ in range(turns):
+            seconds = []
+            for fits in (map, pool.map):
+                settle()
+                begun = time.perf_counter()
+                for found in list(fits(lambda _: row.run(problem, n_threads), range(n_python))):
+                    check_same(found, expected, n_threads)
+                seconds.append(time.perf_counter() - begun)
+            ratios.append(seconds[1] / seconds[0])
+    return ratios
+
+
 def plot(rows: dict[str, dict], path: Path) -> None:
     """Draw the efficiency of each row against the number of threads."""
     from matplotlib.figure import Figure
@@ -175,12 +196,25 @@ def main(arguments: list[str] | None = None) -> int:
     add("--turns", type=int, default=3)
     add("--budget", type=float, default=float("inf"),
         help="seconds after which no further row is begun")  # fmt: skip
+    add("--together", type=int, metavar="N",
+        help="in place of all that: the first of --only by N Python threads at once, over one "
+        "after the other, each on the most of --threads")  # fmt: skip
     add("--plot", type=Path, help="where the plot goes")
     add("--json", type=Path, help="where the record goes, anew after each row")
     options = parser.parse_args(arguments)
     counts = sorted({1, *options.threads})
     if counts[0] < 1 or options.turns < 1:
         parser.error("--threads and --turns must be at least 1")
+    if options.together:
+        name = options.only[0]
+        problem = prepare(ROWS[name].workload, "float32", find_mnist(options.mnist))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fits that have not converged yet
+            at_once = (problem, ROWS[name], options.together, counts[-1], options.turns)
+            ratios = together(*at_once)
+        said = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"{name}: {options.together} Python threads at once over one by one: {said}")
+        return 0
     described = machine.describe()
     described["command"] = " ".join(["python -m benchmarks.threads", *sys.argv[1:]])
     print(f"medians of {options.turns} turns, {described['n_cpus']} CPUs, {described['cpu']}")

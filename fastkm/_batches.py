@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._control import UNWATCHED, Control
-from ._draws import RowDraw
+from ._draws import RowDraw, Undoable
 from ._problem import MODERATE_EXPONENT, FloatArray, LabelArray, Problem, Slices
 
 # scikit-learn's numbers: clusters of low weight are looked for each time so many rows a cluster
@@ -162,7 +162,7 @@ class Stepper:
     def step(
         self,
         state: State,
-        random_state: np.random.RandomState | None,
+        random_state: np.random.RandomState | Undoable | None,
         rules: Rules,
         rows: npt.NDArray[np.int64] | None = None,
     ) -> float:
@@ -172,7 +172,7 @@ class Stepper:
         ----------
         state : State
             Updated.
-        random_state : RandomState or None
+        random_state : RandomState, Undoable or None
             For the rows that take the place of centroids of low weight; None leaves them.
         rules : Rules
             The reassignment ratio, and whether to tell.
@@ -200,7 +200,7 @@ class Stepper:
     def _reassign(
         self,
         state: State,
-        random_state: np.random.RandomState,
+        random_state: np.random.RandomState | Undoable,
         rules: Rules,
         rows: npt.NDArray[np.int64] | None,
     ) -> None:

@@ -463,9 +463,11 @@ cdef extern from *:
     #include <omp.h>
     #define FASTKM_OPENMP _OPENMP
     static int fastkm_max_threads(void) { return omp_get_max_threads(); }
+    static int fastkm_n_procs(void) { return omp_get_num_procs(); }
     #else
     #define FASTKM_OPENMP 0
     static int fastkm_max_threads(void) { return 1; }
+    static int fastkm_n_procs(void) { return 1; }
     #endif
     #if defined(__clang__)
     #define FASTKM_COMPILER "Clang " __clang_version__
@@ -485,6 +487,7 @@ cdef extern from *:
     const char* FASTKM_COMPILER
     const char* FASTKM_OPENMP_RUNTIME
     int fastkm_max_threads()
+    int fastkm_n_procs()
 
 
 # ---- what was built, and what runs here ------------------------------------------------------
@@ -565,6 +568,11 @@ def openmp_runtime():
 def openmp_max_threads():
     """Threads that OpenMP would start now; 1 without OpenMP."""
     return fastkm_max_threads()
+
+
+def openmp_n_procs():
+    """CPUs that OpenMP could run threads on now; 1 without OpenMP."""
+    return fastkm_n_procs()
 
 
 def compiler():

@@ -61,6 +61,25 @@ class Drawing:
             _SPARE.append(self._lent)
 
 
+class Undoable:
+    """The choices of a RandomState, which can be undone; its state is copied for the first only."""
+
+    def __init__(self, random_state: np.random.RandomState) -> None:
+        self._random_state = random_state
+        self._before: Any = None
+
+    def choice(self, n: int, *, replace: bool, size: int) -> npt.NDArray[np.int64]:
+        """Return what the RandomState's method does."""
+        if self._before is None:
+            self._before = self._random_state.get_state()
+        return self._random_state.choice(n, replace=replace, size=size)
+
+    def undo(self) -> None:
+        """Take the RandomState back to before the first choice."""
+        if self._before is not None:
+            self._random_state.set_state(self._before)
+
+
 class RowDraw:
     """Draws rows with replacement: what ``RandomState.choice(n, size, p=weights / sum)`` draws."""
 

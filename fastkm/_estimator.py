@@ -62,6 +62,8 @@ def fit_context(fit_method: _Fit) -> _Fit:
 
     They tell functions called inside not to check theirs, and end callbacks. Where nothing inside
     is the user's they change nothing, and entering them takes as long as two rounds of a small fit.
+
+    A fit that an exception ends, Ctrl-C among them, leaves the estimator as it was.
     """
     in_contexts = _fit_context(prefer_skip_nested_validation=True)(fit_method)
     is_partial = fit_method.__name__ == "partial_fit"
@@ -79,7 +81,12 @@ def fit_context(fit_method: _Fit) -> _Fit:
             or hasattr(estimator, "_skl_callbacks")
             or get_config()["skip_parameter_validation"]
         )
-        return (in_contexts if needs_contexts else checked)(estimator, *args, **kwargs)
+        before = estimator.__dict__.copy()
+        try:
+            return (in_contexts if needs_contexts else checked)(estimator, *args, **kwargs)
+        except BaseException:
+            estimator.__dict__ = before
+            raise
 
     return cast(_Fit, fit)
 
@@ -336,7 +343,7 @@ class CentroidEstimator(
         return problem
 
     def __sklearn_is_fitted__(self) -> bool:
-        # A fit that an exception ended has noted the features of X already.
+        # During a fit the features of X are noted already.
         return hasattr(self, "cluster_centers_")
 
     def __sklearn_tags__(self) -> Any:

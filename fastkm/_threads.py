@@ -10,14 +10,10 @@ from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
 
-from fastkm._core import openmp_max_threads
+from fastkm._core import openmp_max_threads, openmp_n_procs
 
 PROC_CGROUP = Path("/proc/self/cgroup")
 CGROUP_MOUNT = Path("/sys/fs/cgroup")
-
-# Beyond the number of CPUs a thread costs and brings nothing, and an OpenMP runtime that cannot
-# start all it was asked for ends the process: what is asked is followed up to this many.
-MOST_THREADS_ASKED = max(256, os.cpu_count() or 1)
 
 _is_forked_child = False
 
@@ -39,7 +35,7 @@ def effective_n_threads(n_threads: int | None) -> int:
     n_threads : int or None
         None takes the smallest of OpenMP's own limit (``OMP_NUM_THREADS``, threadpoolctl), the CPUs
         this process may be scheduled on, and the container's CPU quota rounded up. An int of at
-        least 1 is followed as asked, up to 256 or the machine's CPUs if those are more.
+        least 1 is followed as asked, up to the CPUs that the process may use; see `n_usable_cpus`.
 
     Returns
     -------
@@ -65,8 +61,17 @@ def effective_n_threads(n_threads: int | None) -> int:
     if _is_forked_child:
         return 1
     if n_threads is not None:
-        return min(int(n_threads), MOST_THREADS_ASKED)
+        return min(int(n_threads), n_usable_cpus()) if n_threads > 1 else 1
     return max(1, min(openmp_max_threads(), n_schedulable_cpus(), _cgroup_cpus()))
+
+
+def n_usable_cpus() -> int:
+    """Return how many threads have a CPU each: as many as are worth starting, whatever is asked.
+
+    More would take turns, and OpenMP's threads wait for each other in every parallel region. Where
+    ``OMP_PROC_BIND`` has left the calling thread one CPU, OpenMP still knows those of its others.
+    """
+    return max(n_schedulable_cpus(), openmp_n_procs())
 
 
 def n_schedulable_cpus() -> int:

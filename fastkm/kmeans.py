@@ -68,7 +68,8 @@ class KMeans(CentroidEstimator):
         likely to pay: many clusters, and either few features or variance in few directions.
     n_threads : int or None, default=None
         Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
-        allow. The result does not depend on it.
+        allow. Never more than the CPUs that the process may run on are started. The result does not
+        depend on it.
     callback : callable or None, default=None
         Called after each round with a `fastkm.callbacks.Round`: iteration, squared shift, number of
         labels changed, an upper bound on the inertia, seconds. If it returns True the run at hand

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import _batches
 from ._control import control_of
+from ._draws import Undoable
 from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator, fit_context
 from ._problem import Problem
 from ._sparse_problem import make_problem
@@ -72,7 +73,8 @@ class MiniBatchKMeans(CentroidEstimator):
         rows of the batch at hand, from time to time and whenever one has learnt nothing; 0 never.
     n_threads : int or None, default=None
         Number of threads; None takes as many as OpenMP's settings, the scheduler and the container
-        allow. The result does not depend on it.
+        allow. Never more than the CPUs that the process may run on are started. The result does not
+        depend on it.
     callback : callable or None, default=None
         Called after each step of `fit` with a `fastkm.callbacks.Step`: iteration, squared shift,
         the batch's inertia, seconds. If it returns True learning ends with that step; all else is
@@ -311,15 +313,21 @@ class MiniBatchKMeans(CentroidEstimator):
             is_single = is_single and self.cluster_centers_.dtype == np.float32
             centroids = np.ascontiguousarray(self.cluster_centers_, dtype=np.float64)
             state = _batches.State(centroids, self._counts, self._n_since_last_reassign)
-        reassigns = _batches.is_reassignment_due(state, self._batch_size)
-        _batches.Stepper(problem, len(centroids)).step(
-            state, self._random_state if reassigns else None, self._rules(n_steps=1, tol=0.0)
-        )
-
-        self.n_steps_ = getattr(self, "n_steps_", 0) + 1
-        self._keep(state, np.float32 if is_single else np.float64)
-        if self.compute_labels:
-            self._label(problem)
+        draws = None
+        if _batches.is_reassignment_due(state, self._batch_size):
+            draws = Undoable(self._random_state)
+        try:
+            _batches.Stepper(problem, len(centroids)).step(
+                state, draws, self._rules(n_steps=1, tol=0.0)
+            )
+            self.n_steps_ = getattr(self, "n_steps_", 0) + 1
+            self._keep(state, np.float32 if is_single else np.float64)
+            if self.compute_labels:
+                self._label(problem)
+        except BaseException:  # of what is no attribute, `fit_context` knows nothing
+            if draws is not None:
+                draws.undo()
+            raise
         return self
 
     def to_sklearn(self) -> Any:

@@ -11,6 +11,19 @@ import pytest
 # Python started by a test imports the installed package, not the sources in the current folder.
 os.environ["PYTHONSAFEPATH"] = "1"
 
+MOST_THREADS = 64
+
+
+@pytest.fixture(autouse=True, scope="session")
+def as_many_threads_as_asked():
+    """Start the threads that a test asks for, though the machine have fewer CPUs."""
+    # Not above: SciPy's filters of warnings, set when it is imported, must come after pytest's.
+    from fastkm import _threads
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_threads, "n_usable_cpus", lambda: MOST_THREADS)
+        yield
+
 
 @pytest.fixture
 def rng():

@@ -2,39 +2,25 @@
 
 import dataclasses
 import gzip
-import importlib.util
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from checkout import ROOT, load_benchmarks
 
-ROOT = Path(__file__).resolve().parents[1]
-if not (ROOT / "benchmarks" / "__init__.py").exists():
-    pytest.skip("benchmarks/ is not beside tests/: not a checkout", allow_module_level=True)
-
-
-def _load_benchmarks():
-    """Import the checkout's benchmarks; its fastkm/ stays off sys.path."""
-    folder = ROOT / "benchmarks"
-    spec = importlib.util.spec_from_file_location(
-        "benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmarks"] = module
-    spec.loader.exec_module(module)
-
-
-_load_benchmarks()
+load_benchmarks()
 from benchmarks import (  # noqa: E402
     defaults,
     figures,
     growth,
+    interrupt,
     measure,
     reference,
     report,
@@ -496,6 +482,41 @@ def test_threads_benchmark_begins_no_row_once_its_budget_is_spent(capsys, monkey
     _tiny_thread_rows(monkeypatch)
     assert threads.main(["--threads", "1", "--only", "b100", "--budget", "0"]) == 0
     assert "b100          not measured: the 0 seconds were spent" in capsys.readouterr().out
+
+
+# Red when the fits are not at once, or only one is done.
+def test_threads_benchmark_fits_by_python_threads_at_once(capsys, monkeypatch):
+    _tiny_thread_rows(monkeypatch)
+    seen = set()
+    run = threads.Row.run
+
+    def noted(row, problem, n_threads):
+        seen.add(threading.get_ident())
+        time.sleep(0.01)
+        return run(row, problem, n_threads)
+
+    monkeypatch.setattr(threads.Row, "run", noted)
+    command = ["--only", "b100", "--threads", "2", "--turns", "2", "--together", "3"]
+    assert threads.main(command) == 0
+    assert len(seen) == 4
+    assert "b100: 3 Python threads at once over one by one: 0." in capsys.readouterr().out
+
+
+# Red when a call is not interrupted, is judged by its median, or changes are not counted.
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="sends signals as POSIX does")
+def test_interrupt_benchmark_times_answers_and_judges_the_worst(tmp_path, capsys):
+    record = tmp_path / "interrupt.json"
+    command = ["--only", "lloyd, weights", "--moments", "2", "--json", str(record)]
+    assert interrupt.main(command) == 0
+    row = json.loads(record.read_text())["rows"]["lloyd, weights"]
+    assert all(0 < answer < row["seconds"] for answer in row["answers"])
+    assert row["n_changed"] == 0
+    assert capsys.readouterr().out.count("lloyd, weights") >= 1
+    rows = {"a": {"answers": [0.01, 0.3, 0.02]}, "b": {"answers": [0.1], "n_changed": 1}, "c": {}}
+    assert interrupt.missed(rows) == [
+        "a: answered after 0.30 s",
+        "b: the estimator was changed",
+    ]
 
 
 # Red when the number of threads is left out, or medians are divided in place of turns.

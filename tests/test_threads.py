@@ -1,5 +1,6 @@
 """n_threads: what OpenMP, the scheduler, the container and a fork allow."""
 
+import collections
 import math
 import multiprocessing
 import os
@@ -7,23 +8,32 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.sparse
 from threadpoolctl import threadpool_limits
 
 from fastkm import KMeans, MiniBatchKMeans, _core, _threads
 from fastkm._threads import cgroup_cpu_quota, effective_n_threads
 
 SCHEDSTAT = "/proc/thread-self/schedstat"
+TASKS = Path("/proc/self/task")
+N_USABLE_CPUS = _threads.n_usable_cpus  # which the other tests do without
 
 
 @pytest.fixture
 def limits(monkeypatch):
     """Return a function that sets what each of the three says."""
 
-    def set_limits(openmp=64, cpus=64, quota=math.inf):
+    def set_limits(openmp=64, cpus=64, quota=math.inf, openmp_cpus=1):
         monkeypatch.setattr(_threads, "openmp_max_threads", lambda: openmp)
+        monkeypatch.setattr(_threads, "openmp_n_procs", lambda: openmp_cpus)
+        monkeypatch.setattr(_threads, "n_usable_cpus", N_USABLE_CPUS)
         monkeypatch.setattr(_threads, "n_schedulable_cpus", lambda: cpus)
         monkeypatch.setattr(_threads, "cgroup_cpu_quota", lambda *paths: quota)
         _threads._cgroup_cpus.cache_clear()
@@ -49,16 +59,38 @@ def test_none_takes_the_smallest_limit(limits, allowed, expected):
     assert effective_n_threads(None) == expected
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 7, 100])
+@pytest.mark.parametrize("n_threads", [1, 2, 7, 64])
 def test_an_int_is_followed_as_asked(limits, n_threads):
-    limits(openmp=2, cpus=2, quota=1.0)
+    limits(openmp=2, cpus=64, quota=1.0)
     assert effective_n_threads(n_threads) == n_threads
 
 
-def test_an_absurd_int_is_cut():
-    most = max(256, os.cpu_count())
-    assert effective_n_threads(10**30) == most
-    assert effective_n_threads(most) == most
+# OpenMP may have bound the calling thread to one CPU, and knows those of its other threads.
+@pytest.mark.parametrize(("cpus", "openmp_cpus"), [(3, 1), (1, 3), (3, 3)])
+@pytest.mark.parametrize("n_threads", [4, 64, 10**30])
+def test_an_int_above_the_cpus_is_cut_to_them(limits, cpus, openmp_cpus, n_threads):
+    limits(openmp=64, cpus=cpus, openmp_cpus=openmp_cpus)
+    assert effective_n_threads(n_threads) == 3
+
+
+# Mutation: effective_n_threads without n_usable_cpus.
+@pytest.mark.skipif(not TASKS.exists(), reason="reads Linux's list of threads")
+@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP")
+def test_no_more_threads_are_started_than_there_are_cpus():
+    code = """
+        import os
+        import numpy as np
+        from fastkm import KMeans
+
+        def n_tasks():
+            return len(os.listdir("/proc/self/task"))
+
+        X = np.random.default_rng(0).normal(size=(60_000, 16))
+        before = n_tasks()
+        KMeans(64, init="random", n_init=1, max_iter=2, random_state=0, n_threads=64).fit(X)
+        assert n_tasks() - before == len(os.sched_getaffinity(0)) - 1, (before, n_tasks())
+    """
+    _run_alone(textwrap.dedent(code))
 
 
 @pytest.mark.parametrize("n_threads", [0, -1, 1.0, "2", math.nan])
@@ -124,20 +156,20 @@ FORKS = {
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
-            os.write(write, fit(0))
+            os.write(write, repr(fit_and_count(0)).encode())
             os._exit(0)
-        found = [os.read(read, 4096)]
+        found = [eval(os.read(read, 4096))]
         assert os.waitpid(child, 0)[1] == 0
     """,
     "multiprocessing": """
         import multiprocessing
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            found = pool.map(fit, range(4))
+            found = pool.map(fit_and_count, range(4))
     """,
     "joblib": """
         import joblib
         with joblib.parallel_backend("multiprocessing", n_jobs=2):
-            found = joblib.Parallel()(joblib.delayed(fit)(i) for i in range(4))
+            found = joblib.Parallel()(joblib.delayed(fit_and_count)(i) for i in range(4))
     """,
 }
 
@@ -145,11 +177,12 @@ FORKS = {
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("way", FORKS)
 def test_children_forked_after_a_fit_on_two_threads_fit_the_same(way):
-    # Each of the fits is worth waking OpenMP's threads for, which no child inherits.
+    # Each of the fits is worth waking OpenMP's threads for, which no child inherits: one that asks
+    # for them may wait for ever, or start others. Mutation: no register_at_fork.
     code = """
-        import hashlib, os, warnings
+        import hashlib, os, time, warnings
         import numpy as np
-        from fastkm import KMeans, MiniBatchKMeans
+        from fastkm import KMeans, MiniBatchKMeans, _core
         warnings.simplefilter("ignore")
 
         X = np.random.default_rng(0).normal(size=(60_000, 16))
@@ -162,11 +195,25 @@ def test_children_forked_after_a_fit_on_two_threads_fit_the_same(way):
                     bits.update(array.tobytes())
             return bits.digest()
 
+        def n_tasks():
+            tasks = "/proc/self/task"
+            return len(os.listdir(tasks)) if os.path.exists(tasks) else 0
+
+        def fit_and_count(i):
+            # A busy machine may have had the parent's calls take one thread for the next seconds.
+            end = time.monotonic() + 10
+            while _core.n_threads_now(2) == 1 and time.monotonic() < end:
+                time.sleep(0.01)
+            before = n_tasks()
+            return fit(i), n_tasks() - before
+
         if __name__ == "__main__":
-            expected = fit(0)
+            expected, n_started = fit_and_count(0)
+            if n_tasks() and len(os.sched_getaffinity(0)) > 1 and _core.has_openmp():
+                assert n_started == 1, n_started
     """
     rest = """
-            assert set(found) == {expected}, found
+            assert set(found) == {(expected, 0)}, found
             assert fit(0) == expected
     """
     program = textwrap.dedent(code) + textwrap.indent(textwrap.dedent(FORKS[way]), "    ")
@@ -299,3 +346,134 @@ def test_cgroup_quota(tmp_path, groups, files, expected):
 
 def test_no_cgroups_mean_no_quota(tmp_path):
     assert cgroup_cpu_quota(tmp_path / "nowhere", tmp_path / "nothing") == math.inf
+
+
+# A group that root may make: as version 1 mounts it, or version 2 with the controller handed down.
+GROUP_PARENTS = [Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")]
+
+
+@pytest.fixture
+def group():
+    """Return the folder of a new control group of CPUs, and take it away again."""
+    for parent in GROUP_PARENTS:
+        folder = parent / f"fastkm-test-{os.getpid()}"
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        if (folder / "cpu.cfs_quota_us").exists() or (folder / "cpu.max").exists():
+            yield folder
+            folder.rmdir()
+            return
+        folder.rmdir()
+    pytest.skip("no control group of CPUs can be made here")
+
+
+def test_the_systems_own_quota_limits_none(group):
+    if (group / "cpu.max").exists():
+        (group / "cpu.max").write_text("100000 100000")
+    else:
+        (group / "cpu.cfs_quota_us").write_text("100000")
+    code = """
+        import os, sys
+        open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
+        import fastkm._threads as t
+        print(t.cgroup_cpu_quota(t.PROC_CGROUP, t.CGROUP_MOUNT), t.effective_n_threads(None))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(group)]
+    out = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.split() == ["1.0", "1"]
+
+
+# ---- one object, several Python threads --------------------------------------------------------
+
+
+def _at_once(n_threads, function):
+    """Call function(i) on so many threads that start together; return the answers."""
+    barrier = threading.Barrier(n_threads)
+
+    def start(i):
+        barrier.wait()
+        return function(i)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(start, range(n_threads)))
+
+
+def _fit(X, cls=KMeans, **options):
+    estimator = cls(9, n_init=2, max_iter=7, tol=0, n_threads=2, **options)
+    return estimator.fit(X)
+
+
+def _bits(estimator):
+    return estimator.labels_.tobytes(), estimator.cluster_centers_.tobytes(), estimator.inertia_
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_eight_threads_ask_one_estimator_at_once(rng, method, is_sparse):
+    X = rng.normal(size=(9000, 8))
+    rows = scipy.sparse.csr_array(X) if is_sparse else X
+    kmeans = _fit(X, random_state=0)
+    expected = getattr(kmeans, method)(rows)
+    for answer in _at_once(8, lambda _: getattr(kmeans, method)(rows)):
+        assert np.array_equal(answer, expected)
+
+
+# Seeds below and above what the shared stock of RandomStates and of checked parameters hold.
+# Mutation: RandomStates lent by index and not taken off the stock in fastkm/_draws.py.
+@pytest.mark.parametrize("cls", [KMeans, MiniBatchKMeans])
+@pytest.mark.parametrize("n", [300, 20_000])
+def test_fits_that_share_their_rows_differ_by_their_seeds_alone(rng, cls, n):
+    X = rng.normal(size=(n, 8))
+    copied = X.copy()
+    expected = [_bits(_fit(X, cls, random_state=i)) for i in range(8)]
+    assert len(set(expected)) == 8
+    for _ in range(3):
+        assert _at_once(8, lambda i: _bits(_fit(X, cls, random_state=i))) == expected
+    assert np.array_equal(X, copied)
+
+
+@pytest.mark.parametrize("cls", [KMeans, MiniBatchKMeans])
+def test_fits_at_once_may_share_a_callback(rng, cls):
+    X = rng.normal(size=(3000, 4))
+    told, lock = collections.defaultdict(list), threading.Lock()
+
+    def callback(record):
+        with lock:
+            told[threading.get_ident()].append((record.iteration, record.sq_shift))
+
+    expected = []
+    for seed in range(8):
+        _fit(X, cls, random_state=seed, callback=callback)
+        expected.append(told.pop(threading.get_ident()))
+    _at_once(8, lambda seed: _fit(X, cls, random_state=seed, callback=callback))
+    # A thread that ended early may have given its name to another.
+    assert sorted(chain(*told.values())) == sorted(chain(*expected))
+
+
+def test_first_imports_at_once_give_one_module_and_the_same_bits():
+    code = """
+        import sys, threading
+        from concurrent.futures import ThreadPoolExecutor
+        import numpy as np
+
+        X = np.random.default_rng(0).normal(size=(400, 4))
+        barrier = threading.Barrier(8)
+
+        def first(i):
+            barrier.wait()
+            if i % 2:
+                from fastkm import KMeans
+            else:
+                from fastkm.evaluation import silhouette_score
+                from fastkm.plotting import plot_cluster_sizes
+                from fastkm import KMeans
+            return id(KMeans), KMeans(3, random_state=0, n_init=2).fit(X).labels_.tobytes()
+
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(first, range(8)))
+        assert len(found) == 1, found
+    """
+    _run_alone(textwrap.dedent(code))
