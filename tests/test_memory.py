@@ -296,24 +296,37 @@ def test_wherever_memory_ends_the_result_is_right_or_a_memory_error(call):
     assert n_right > 0
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_more_than_two_to_the_31_values(order):
-    # 2.3 GB of zeros that the system need not hold, and some rows at both ends that differ.
+@pytest.fixture
+def many_values(request):
+    """2.3 GB of zeros that the system need not hold, some rows at both ends that differ, labels."""
     n, d = 2_800_000, 784
     assert n * d > 2**31
     try:
-        X = np.zeros((n, d), "u1", order=order)
+        X = np.zeros((n, d), "u1", order=request.param)
     except MemoryError:
         pytest.skip("2.3 GB of memory are not to be had")
-    near, far = slice(0, 1000), slice(n - 3000, n)
-    X[near, -3:], X[far, :5] = 100, 200
     expected = np.zeros(n, np.int32)
-    expected[near], expected[far] = 1, 2
+    expected[:1000], expected[-3000:] = 1, 2
+    X[:1000, -3:], X[-3000:, :5] = 100, 200
+    return X, expected
+
+
+@pytest.mark.parametrize("many_values", ["C"], indirect=True)
+def test_more_than_two_to_the_31_values(many_values):
+    X, expected = many_values
+    three = X[[5000, 5, -5]]
     centres, rows = kmeans_plusplus(X, 3, random_state=0)
     assert np.array_equal(centres, X[rows])
     assert sorted(expected[rows]) == [0, 1, 2]
-    kmeans = KMeans(3, init=X[[5000, 5, n - 5]] * 0.5, n_init=1, max_iter=3).fit(X)
+    kmeans = KMeans(3, init=three * 0.5, n_init=1, max_iter=3).fit(X)
     assert np.array_equal(kmeans.labels_, expected)
-    assert np.array_equal(kmeans.cluster_centers_, X[[5000, 5, n - 5]])
+    assert np.array_equal(kmeans.cluster_centers_, three)
     assert kmeans.inertia_ == 0
+
+
+@pytest.mark.parametrize("many_values", ["C", "F"], indirect=True)
+def test_more_than_two_to_the_31_values_are_predicted(many_values):
+    X, expected = many_values
+    three = X[[5000, 5, -5]]
+    kmeans = KMeans(3, init=three, n_init=1).fit(three)
     assert np.array_equal(kmeans.predict(X), expected)
