@@ -598,8 +598,21 @@ cdef extern from *:
         (void)n_bytes;
     #endif
     }
+    /* Whether the system would give so much memory now; none of it is touched. */
+    static int is_room_for(size_t n_bytes) {
+    #ifdef __linux__
+        /* Not by malloc, which would keep what it has freed. */
+        void* block = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return block != MAP_FAILED && munmap(block, n_bytes) == 0;
+    #else
+        void* block = malloc(n_bytes);
+        free(block);
+        return block != NULL;
+    #endif
+    }
     """
     void ask_for_large_pages(char*, size_t)
+    int is_room_for(size_t)
 
 cdef enum:
     LARGE_BYTES = 1 << 22
@@ -626,6 +639,11 @@ cdef class _Memory:
         if n_bytes >= LARGE_BYTES:
             ask_for_large_pages(self.start, n_bytes)
         return 0
+
+
+def has_room(n_bytes):
+    """Whether so many bytes could be allocated at once; the system may promise more than it has."""
+    return n_bytes <= 1 << 20 or (n_bytes < 1 << 62 and is_room_for(n_bytes) != 0)
 
 
 cdef size_t _size(int64_t rows, int64_t columns, int64_t itemsize) except? 0:
@@ -713,7 +731,7 @@ cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept no
         n_threads = <int>n_tasks
     if n_threads > most:
         n_threads = <int>most
-    return threads_for_load(n_threads) if n_threads > 1 else 1
+    return threads_to_take(n_threads) if n_threads > 1 else 1
 
 
 cdef class _Crew:

@@ -3,6 +3,9 @@
 # OpenMP's threads wait for each other awake, for milliseconds. Where programs share the CPUs, a thread awake takes the
 # time of one that it waits for, and each parallel region costs turns of the scheduler. The system knows how long a
 # thread was ready to run and had no CPU; where that is much, calls take one thread for a while, which waits for none.
+#
+# Nor may a call ask for threads that cannot be started: the runtime would end the process. So they are started here,
+# once there has been room for their stacks, and else the call takes one.
 
 cdef extern from *:
     """
@@ -74,8 +77,52 @@ cdef extern from *:
     #else
     static int threads_for_load(int n_threads) { return n_threads; }
     #endif
+
+    #if FASTKM_OPENMP && defined(__linux__)
+    #include <pthread.h>
+    #include <sys/mman.h>
+
+    /* What the runtime keeps of a thread and of all, beside the stack, several times over. */
+    enum { FASTKM_BYTES_OF_THREAD = 1 << 16, FASTKM_BYTES_OF_TEAM = 1 << 20 };
+
+    /* Threads that the runtime keeps for the calling thread, as many as its last region had; 0 before the first. */
+    static _Thread_local int n_started;
+
+    static int is_room_for_threads(int n_more) {
+        pthread_attr_t attributes;
+        size_t stack = 0, n_bytes;
+        void* block;
+        if (pthread_attr_init(&attributes) != 0) return 0;
+        (void)pthread_attr_getstacksize(&attributes, &stack);
+        (void)pthread_attr_destroy(&attributes);
+        n_bytes = (size_t)n_more * (stack + FASTKM_BYTES_OF_THREAD) + FASTKM_BYTES_OF_TEAM;
+        block = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (block == MAP_FAILED) return 0;
+        (void)munmap(block, n_bytes);
+        return 1;
+    }
+
+    static int start_threads(int n_threads) {
+        if (n_threads <= 1) return 1;
+        if (n_threads > n_started) {
+            if (!is_room_for_threads(n_threads - (n_started > 1 ? n_started : 1))) return 1;
+            /* At once: until the next region there may be no room left. */
+            #pragma omp parallel num_threads(n_threads)
+            { }
+        }
+        n_started = n_threads;
+        return n_threads;
+    }
+    #else
+    static int start_threads(int n_threads) { return n_threads; }
+    #endif
+
+    static int threads_to_take(int n_threads) {
+        return start_threads(threads_for_load(n_threads));
+    }
     """
     int threads_for_load(int n_threads) noexcept nogil
+    int threads_to_take(int n_threads) noexcept nogil
 
 
 def n_threads_now(int n_threads):

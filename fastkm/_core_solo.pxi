@@ -195,7 +195,7 @@ cdef class SoloRuns:
     def advance(self, int64_t n_iter):
         """Take each run to its round n_iter, to its end or to where it must be repaired."""
         cdef int64_t n_runs = len(self.runs), index
-        cdef int used = threads_for_load(self.n_threads)
+        cdef int used = threads_to_take(self.n_threads)
         with nogil:
             if used == 1:
                 for index in range(n_runs):
@@ -210,7 +210,7 @@ cdef class SoloRuns:
     def finish(self, bint is_single):
         """Round the centroids to float32 if asked to; label and measure the points under them."""
         cdef int64_t n_runs = len(self.runs), index
-        cdef int used = threads_for_load(self.n_threads)
+        cdef int used = threads_to_take(self.n_threads)
         with nogil:
             if used == 1:
                 for index in range(n_runs):

@@ -209,7 +209,7 @@ cdef class SoloSeedings:
     def advance(self, int64_t n_seeds):
         """Pick each run's seeds up to that number."""
         cdef int64_t n_runs = len(self.seedings), index
-        cdef int used = threads_for_load(self.n_threads)
+        cdef int used = threads_to_take(self.n_threads)
         with nogil:
             if used == 1:
                 for index in range(n_runs):

@@ -27,7 +27,13 @@ from ._problem import Problem
 from ._sparse_problem import make_problem
 from ._tasks import CallbackSupport, FitTasks
 from ._threads import effective_n_threads
-from ._validation import check_centroids, check_is_finite, check_points, check_weights
+from ._validation import (
+    check_centroids,
+    check_is_finite,
+    check_points,
+    check_room,
+    check_weights,
+)
 from ._version import __version__
 from .exceptions import InconsistentVersionWarning
 
@@ -178,7 +184,7 @@ class CentroidEstimator(
             If X is not finite, or not of `n_features_in_` features.
         """
         check_is_fitted(self)
-        return _lloyd.assign(self._problem(X), self.cluster_centers_)
+        return _lloyd.assign(self._problem(X, of_row=4), self.cluster_centers_)
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return each row's distances to the centroids.
@@ -201,7 +207,8 @@ class CentroidEstimator(
             If X is not finite, or not of `n_features_in_` features.
         """
         check_is_fitted(self)
-        return self._distances(self._problem(X))
+        of_row = 4 * len(self.cluster_centers_)  # at least: they may be float64
+        return self._distances(self._problem(X, of_row=of_row))
 
     def score(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
@@ -334,9 +341,12 @@ class CentroidEstimator(
             return 1
         return int(self.n_init)
 
-    def _problem(self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Problem:
-        """Check new rows and describe them."""
+    def _problem(
+        self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None, *, of_row: int = 12
+    ) -> Problem:
+        """Check new rows, of each of which the result takes so many bytes, and describe them."""
         points = check_points(X, self, reset=False)
+        check_room(points.shape, len(self.cluster_centers_), of_row=of_row, of_centroid_value=8)
         weights = check_weights(sample_weight, points)
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
         check_is_finite(problem.is_finite, points, self)

@@ -192,6 +192,35 @@ def check_n_samples(n_samples: int, n_clusters: int) -> None:
         raise ValueError(f"n_samples={n_samples} should be >= n_clusters={n_clusters}.")
 
 
+def check_room(
+    shape: tuple[int, int], n_clusters: int, *, of_row: int, of_centroid_value: int
+) -> None:
+    """Raise unless the least that a call allocates could be had: before any work.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        n and d.
+    n_clusters : int
+        k.
+    of_row, of_centroid_value : int
+        Bytes that the call holds at once, at least, for each of n rows and for each of k d values.
+
+    Raises
+    ------
+    MemoryError
+        If there is no room for so much now. That there is does not mean that it suffices.
+    """
+    n, d = shape
+    n_bytes = of_row * n + of_centroid_value * n_clusters * d
+    if not _core.has_room(n_bytes):
+        raise MemoryError(
+            f"n_samples={n}, n_features={d} and n_clusters={n_clusters} need at least "
+            f"{n_bytes / 1e9:.3g} GB of memory beside X, which is more than there is; use fewer "
+            "clusters, features or rows."
+        )
+
+
 def check_centroids(
     centroids: npt.ArrayLike, n_clusters: int, n_features: int
 ) -> npt.NDArray[np.float64]:

@@ -23,12 +23,16 @@ from ._validation import (
     check_is_finite,
     check_n_samples,
     check_points,
+    check_room,
     check_weights,
 )
 from .seeding import make_seed
 
 # scikit-learn's number of runs under n_init="auto" from random rows or a callable.
 _N_INIT_OF_CHEAP_SEEDS = 10
+# Bytes that a run holds at once: two label arrays and the distances of all rows; where it starts,
+# the centroids of two rounds and their sums in float64, and what the core packs, at least as much.
+_LEAST_ROOM = {"of_row": 16, "of_centroid_value": 40}
 
 
 class KMeans(CentroidEstimator):
@@ -192,6 +196,8 @@ class KMeans(CentroidEstimator):
         ------
         ValueError
             If X, the weights or a parameter are not what they must be, before any work.
+        MemoryError
+            If memory runs out; before any work where already the centroids find no room.
 
         Warns
         -----
@@ -203,6 +209,7 @@ class KMeans(CentroidEstimator):
         begun = perf_counter()
         points = check_points(X, self)
         check_n_samples(points.shape[0], self.n_clusters)
+        check_room(points.shape, self.n_clusters, **_LEAST_ROOM)
         weights = check_weights(sample_weight, points)
         init = self._check_init(points.shape[1])
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)

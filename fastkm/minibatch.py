@@ -20,7 +20,13 @@ from ._estimator import STACKLEVEL_OF_USER, CentroidEstimator, fit_context
 from ._problem import Problem
 from ._sparse_problem import make_problem
 from ._threads import effective_n_threads
-from ._validation import check_is_finite, check_n_samples, check_points, check_weights
+from ._validation import (
+    check_is_finite,
+    check_n_samples,
+    check_points,
+    check_room,
+    check_weights,
+)
 from .seeding import make_seed
 
 # scikit-learn's number of seedings under n_init="auto" from random rows or a callable, and of rows
@@ -28,6 +34,10 @@ from .seeding import make_seed
 _N_INIT_OF_CHEAP_SEEDS = 3
 _BATCHES_TO_SEED_FROM = 3
 _ROWS_PER_CLUSTER_TO_SEED_FROM = 3
+# Bytes that learning holds at once: the seeds, the centroids of two steps, and what the core packs
+# of them, at least as much as one; and labelling, of a row its label and its distance.
+_LEAST_ROOM_OF_STEPS = {"of_row": 0, "of_centroid_value": 32}
+_LEAST_ROOM_OF_LABELS = {"of_row": 12, "of_centroid_value": 16}
 
 
 class MiniBatchKMeans(CentroidEstimator):
@@ -219,6 +229,8 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError
             If X, the weights or a parameter are not what they must be, before any work; or if all
             of the rows drawn to seed from weigh nothing.
+        MemoryError
+            If memory runs out; before any work where already the centroids find no room.
 
         Warns
         -----
@@ -229,6 +241,7 @@ class MiniBatchKMeans(CentroidEstimator):
         points = check_points(X, self)
         n = points.shape[0]
         check_n_samples(n, self.n_clusters)
+        self._check_room(points.shape)
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
         self._resolve_sizes(n)
         weights = check_weights(sample_weight, points)
@@ -297,6 +310,7 @@ class MiniBatchKMeans(CentroidEstimator):
         weights = check_weights(sample_weight, points)
         if is_first:
             check_n_samples(points.shape[0], self.n_clusters)
+            self._check_room(points.shape)
             self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
             self._resolve_sizes(points.shape[0])
             init = self._check_init(points.shape[1])
@@ -336,6 +350,11 @@ class MiniBatchKMeans(CentroidEstimator):
         # Its steps take the weights learnt from in the dtype of the rows.
         theirs._counts = self._counts.astype(self.cluster_centers_.dtype)
         return theirs
+
+    def _check_room(self, shape: tuple[int, int]) -> None:
+        check_room(shape, self.n_clusters, **_LEAST_ROOM_OF_STEPS)
+        if self.compute_labels:
+            check_room(shape, self.n_clusters, **_LEAST_ROOM_OF_LABELS)
 
     def _resolve_sizes(self, n_samples: int) -> None:
         """Set the sizes of a batch and of the rows to seed from; called by `fit` itself."""

@@ -23,6 +23,7 @@ from ._validation import (
     check_is_finite,
     check_n_samples,
     check_points,
+    check_room,
     check_weights,
     read_only_view,
 )
@@ -83,6 +84,8 @@ def kmeans_plusplus(
     ------
     ValueError
         If X has fewer rows than `n_clusters`, or any argument is not what it must be.
+    MemoryError
+        If memory runs out; before any work where already the seeds find no room.
 
     Notes
     -----
@@ -113,6 +116,9 @@ def kmeans_plusplus(
     points = check_points(X)
     weights = check_weights(sample_weight, points)
     check_n_samples(points.shape[0], n_clusters)
+    # Of each row the distance to its nearest seed, and which candidates are nearer; then the seeds.
+    check_room(points.shape, n_clusters, of_row=12, of_centroid_value=0)
+    check_room(points.shape, n_clusters, of_row=0, of_centroid_value=8)
     if x_squared_norms is not None:
         norms = check_array(x_squared_norms, dtype=np.float64, ensure_2d=False)
         if len(norms) != points.shape[0]:

@@ -8,7 +8,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastkm import KMeans, MiniBatchKMeans, _core
+from fastkm import KMeans, MiniBatchKMeans, _core, kmeans_plusplus
+from fastkm._problem import Problem
 
 resource = pytest.importorskip("resource")
 
@@ -159,3 +160,175 @@ def test_rounds_do_without_sketches_that_find_no_room(rng, monkeypatch):
     assert asked
     assert np.array_equal(found.labels_, expected.labels_)
     assert np.array_equal(found.cluster_centers_, expected.cluster_centers_)
+
+
+TOO_LARGE = {
+    "KMeans": lambda X, k: KMeans(k, n_init=1).fit(X),
+    "MiniBatchKMeans": lambda X, k: MiniBatchKMeans(k, n_init=1).fit(X),
+    "partial_fit": lambda X, k: MiniBatchKMeans(k, n_init=1).partial_fit(X),
+    "kmeans_plusplus": lambda X, k: kmeans_plusplus(X, k),
+}
+
+
+@pytest.mark.parametrize("call", TOO_LARGE)
+def test_centroids_that_find_no_room_are_refused_before_any_work(call, monkeypatch):
+    # All rows are one; centroids of 8 bytes a value would take 2^57 bytes.
+    rows = np.lib.stride_tricks.as_strided(np.zeros((1, 1), "u1"), (2**27, 2**27), (0, 0))
+    monkeypatch.setattr(Problem, "_describe", lambda self: pytest.fail("X has been read"))
+    with pytest.raises(MemoryError, match=r"n_clusters=134217728 need at least .* GB of memory"):
+        TOO_LARGE[call](rows, 2**27)
+
+
+@pytest.mark.skipif(not HAS_LIMIT, reason="the limit says nothing here")
+def test_results_that_find_no_room_are_refused_before_any_work():
+    code = """
+        import resource
+        from fastkm._problem import Problem
+        X = tile(np.float32, 4000, 8)
+        kmeans = KMeans(400, n_init=1, random_state=0, n_threads=1).fit(X)
+        room = status("VmData") + (16 << 20)
+        resource.setrlimit(resource.RLIMIT_DATA, (room, room))
+        wide = np.lib.stride_tricks.as_strided(X, (8_000_000, 8), (0, 4))
+        Problem._describe = None
+        for call in (
+            KMeans(2, n_init=1, n_threads=1).fit,
+            MiniBatchKMeans(2, n_init=1, n_threads=1).fit,
+            lambda rows: kmeans_plusplus(rows, 2, n_threads=1),
+            kmeans.predict,
+            kmeans.score,
+            kmeans.transform,
+        ):
+            try:
+                call(wide)
+            except MemoryError as error:
+                print("beside" in str(error))
+    """
+    assert _run(code) == ["True"] * 6
+
+
+@pytest.mark.skipif(not HAS_LIMIT, reason="the limit says nothing here")
+def test_threads_that_find_no_room_are_not_started():
+    # A runtime of OpenMP ends the process where it cannot start a thread.
+    code = """
+        import resource
+        from fastkm import _threads
+        _threads.n_usable_cpus = lambda: 16  # though the machine have fewer
+        X = tile(np.float64, 20_000, 16)
+        options = {"n_init": 1, "max_iter": 5, "tol": 0, "random_state": 0}
+        alone = KMeans(32, n_threads=1, **options).fit(X)
+        room = status("VmSize") + (20 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+        asked = KMeans(32, n_threads=16, **options).fit(X)
+        print(np.array_equal(asked.cluster_centers_, alone.cluster_centers_))
+    """
+    assert _run(code) == ["True"]
+
+
+SWEPT = {
+    "sketches": "KMeans(140, algorithm='elkan', max_iter=4, **options).fit(wide)",
+    "auto": "KMeans(140, max_iter=4, **options).fit(wide)",
+    "gaps": "KMeans(64, max_iter=6, **options).fit(narrow)",
+    "cells": "KMeans(500, init='random', max_iter=6, **options).fit(narrow)",
+    "solo": "KMeans(9, max_iter=6, **(options | {'n_init': 9})).fit(narrow[:9000])",
+    "weights": "KMeans(20, max_iter=4, **options).fit(narrow, sample_weight=weights)",
+    "batches": "MiniBatchKMeans(100, max_iter=1, **options).fit(wide)",
+    "CSR": "KMeans(20, max_iter=4, **options).fit(sparse)",
+    "CSR batches": "MiniBatchKMeans(20, max_iter=1, **options).fit(sparse)",
+    "seeds": "kmeans_plusplus(wide, 60, random_state=0, n_threads=2)",
+    "silhouette": "silhouette_samples(wide[:1500], labels[:1500], n_threads=2)",
+    "predict": "kmeans.predict(wide)",
+    "transform": "kmeans.transform(wide)",
+}
+
+
+@pytest.mark.skipif(not HAS_LIMIT, reason="the limit says nothing here")
+@pytest.mark.parametrize("call", SWEPT)
+def test_wherever_memory_ends_the_result_is_right_or_a_memory_error(call):
+    # Limits from what is there to what was taken without one; each in a Python thread of its own,
+    # for which OpenMP has to start threads anew.
+    code = """
+        import resource, threading
+        from scipy.sparse import csr_matrix
+        from fastkm.evaluation import silhouette_samples
+        rng = np.random.default_rng(0)
+        wide = rng.normal(size=(8000, 6)) @ rng.normal(size=(6, 600))
+        wide = (wide + 0.01 * rng.normal(size=wide.shape)).astype(np.float32)
+        narrow = rng.normal(size=(90_000, 3))
+        sparse = csr_matrix(np.where(rng.random((8000, 300)) < 0.02, wide[:, :300], 0))
+        weights, labels = rng.uniform(size=90_000), rng.integers(0, 30, 8000)
+        options = {"n_init": 1, "tol": 0, "random_state": 0, "n_threads": 2}
+        kmeans = KMeans(50, max_iter=2, **options).fit(wide[:2000])
+
+        def bits(result):
+            if isinstance(result, (KMeans, MiniBatchKMeans)):
+                result = result.labels_, result.cluster_centers_, np.float64(result.inertia_)
+            return [part.tobytes() for part in (result if isinstance(result, tuple) else [result])]
+
+        def attempt(limit, found):
+            resource.setrlimit(resource.RLIMIT_AS, (limit, -1))
+            try:
+                found.append(bits(eval(sys.argv[1])))
+            except MemoryError:
+                found.append("no memory")
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+
+        def in_thread(limit):
+            found = []
+            thread = threading.Thread(target=attempt, args=(limit, found))
+            thread.start()
+            thread.join()
+            return found[0]
+
+        start = status("VmSize")
+        expected = in_thread(-1)
+        taken = status("VmPeak") - start
+        outcomes = []
+        for step in range(N_LIMITS):
+            # Python's thread has its stack of 8 MiB already.
+            found = in_thread(status("VmSize") + (9 << 20) + taken * step // N_LIMITS)
+            assert found in (expected, "no memory")
+            outcomes.append(found == expected)
+            assert KMeans(2, **options).fit(narrow[:500]).n_iter_ > 0
+        print(len(outcomes), sum(outcomes))
+    """
+    code = code.replace("N_LIMITS", "6")
+    n_limits, n_right = map(int, _run(code, SWEPT[call]))
+    assert n_limits == 6
+    assert n_right > 0
+
+
+@pytest.fixture
+def many_values(request):
+    """2.3 GB of zeros that the system need not hold, some rows at both ends that differ, labels."""
+    n, d = 2_800_000, 784
+    assert n * d > 2**31
+    try:
+        X = np.zeros((n, d), "u1", order=request.param)
+    except MemoryError:
+        pytest.skip("2.3 GB of memory are not to be had")
+    expected = np.zeros(n, np.int32)
+    expected[:1000], expected[-3000:] = 1, 2
+    X[:1000, -3:], X[-3000:, :5] = 100, 200
+    return X, expected
+
+
+@pytest.mark.parametrize("many_values", ["C"], indirect=True)
+def test_more_than_two_to_the_31_values(many_values):
+    X, expected = many_values
+    three = X[[5000, 5, -5]]
+    centres, rows = kmeans_plusplus(X, 3, random_state=0)
+    assert np.array_equal(centres, X[rows])
+    assert sorted(expected[rows]) == [0, 1, 2]
+    kmeans = KMeans(3, init=three * 0.5, n_init=1, max_iter=3).fit(X)
+    assert np.array_equal(kmeans.labels_, expected)
+    assert np.array_equal(kmeans.cluster_centers_, three)
+    assert kmeans.inertia_ == 0
+
+
+@pytest.mark.parametrize("many_values", ["C", "F"], indirect=True)
+def test_more_than_two_to_the_31_values_are_predicted(many_values):
+    X, expected = many_values
+    three = X[[5000, 5, -5]]
+    kmeans = KMeans(3, init=three, n_init=1).fit(three)
+    assert np.array_equal(kmeans.predict(X), expected)
