@@ -13,6 +13,7 @@ from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
+IS_ARM64 = platform.machine().lower() in {"aarch64", "arm64"}
 # A Python without the GIL cannot load the stable ABI, and gets an extension of its own.
 IS_ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
@@ -31,7 +32,11 @@ X86_ISAS = [
     ("avx512", AVX512_FLAGS, ["/arch:AVX512"]),
     ("avx512vnni", ["-mavx512vnni", *AVX512_FLAGS], ["/arch:AVX512"]),
 ]
-ISAS = [("portable", [], []), *(X86_ISAS if IS_X86_64 else [])]
+ARM64_ISAS = [("neon", [], [])]
+ISAS = [
+    ("portable", [], []),
+    *(X86_ISAS if IS_X86_64 else ARM64_ISAS if IS_ARM64 else []),
+]
 
 # Without contraction a * b + c rounds twice on every machine, so float64 results agree bit for bit.
 # Debugging symbols, which Python's own flags ask for, would be most of the wheel.

@@ -8,6 +8,8 @@
 #else
 #include <cpuid.h>
 #endif
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define FASTKM_ARM64 1
 #endif
 
 extern const fastkm_kernels fastkm_kernels_portable;
@@ -16,6 +18,8 @@ extern const fastkm_kernels fastkm_kernels_sse2;
 extern const fastkm_kernels fastkm_kernels_avx2;
 extern const fastkm_kernels fastkm_kernels_avx512;
 extern const fastkm_kernels fastkm_kernels_avx512vnni;
+#elif defined(FASTKM_ARM64)
+extern const fastkm_kernels fastkm_kernels_neon; /* every such processor runs it */
 #endif
 
 static const fastkm_kernels* const BUILT[] = {
@@ -23,6 +27,8 @@ static const fastkm_kernels* const BUILT[] = {
 #ifdef FASTKM_X86
     &fastkm_kernels_sse2,     &fastkm_kernels_avx2,
     &fastkm_kernels_avx512,   &fastkm_kernels_avx512vnni,
+#elif defined(FASTKM_ARM64)
+    &fastkm_kernels_neon,
 #endif
 };
 #define N_BUILT ((int)(sizeof BUILT / sizeof BUILT[0]))
