@@ -1,0 +1,68 @@
+/* What the parts of the harness share: problems with their oracle, guarded memory, and the record
+ * that the portable kernel's results leave for the others. */
+#ifndef FASTKM_HARNESS_H
+#define FASTKM_HARNESS_H
+
+#include "kernels.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MIXTURE, FAR_BLOBS, INTEGERS, N_KINDS };
+enum { DENSE, MISALIGNED, STRIDED, N_LAYOUTS };
+
+/* Points in some dtype and layout, and what plain float64 says of them. */
+typedef struct {
+    fastkm_points points;
+    size_t item_size;
+    int is_narrow;  /* float32 holds the values exactly */
+    int is_integer; /* and so do integers below 2^24 */
+    int64_t k;
+    double* X;         /* (n, d) the values */
+    double* centroids; /* (k, d) some of them equal, and equally near to rows */
+    double* weights;   /* (n,) */
+    double* sq_dists;  /* (n, k) from the first feature to the last */
+    int32_t* labels;   /* (n,) the first of the nearest */
+} problem;
+
+typedef struct {
+    double* origin;
+    fastkm_columns columns;
+    fastkm_frame frame;
+    double low_scale;
+} columns_of;
+
+problem make_problem(int64_t n, int64_t d, int64_t k, int kind, int layout, int dtype);
+void find_nearest(const double* X, const double* centroids, int64_t n, int64_t d, int64_t k,
+                  double* sq_dists, int32_t* labels);
+
+/* Memory so many bytes behind a multiple of FASTKM_ALIGN, garbage in it and guards around it. */
+void* take(size_t n_bytes, size_t off);
+void* zeros(size_t n_bytes, size_t off);
+fastkm_scratch take_scratch(const fastkm_kernels* kernels, int64_t d, int64_t k);
+columns_of take_columns(int64_t d);
+/* Check all guards, and free. */
+void release_all(void);
+
+void begin_isa(const char* isa, int is_reference);
+void record(const char* name, const void* values, size_t n_bytes);
+#define RECORD(name, values, n) record(name, values, (size_t)(n) * sizeof *(values))
+void check(int holds, const char* name, int line);
+#define CHECK(condition, name) check(condition, name, __LINE__)
+int64_t n_checks(void);
+int64_t n_recorded(void);
+int64_t n_failures(void);
+
+void find_directions(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
+void measure_silhouettes(const problem* p, const fastkm_kernels* kernels,
+                         const fastkm_frame* frame);
+void run_sparse(const problem* p, const fastkm_kernels* kernels);
+
+static inline int64_t end_of(int64_t i, int64_t n) {
+    return i + FASTKM_BLOCK_ROWS < n ? i + FASTKM_BLOCK_ROWS : n;
+}
+
+#endif
