@@ -1,7 +1,7 @@
 """Sphinx: the pages of this repository and the reference of the installed package, as HTML.
 
-The sources are the repository's root and not this folder, so that a relative link leads from page to
-page here as it does where the files are read as they are. CONTRIBUTING.md has the command.
+The sources are the repository's root and not this folder, so that a relative link leads from page
+to page here as it does where the files are read as they are. CONTRIBUTING.md has the command.
 """
 
 from typing import Any
@@ -40,6 +40,8 @@ html_theme = "furo"
 html_title = f"fastkm {release}"
 html_show_sourcelink = False
 html_extra_path = ["site"]  # index.html, which leads to docs/index.html
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 
 def _is_field(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
