@@ -27,10 +27,12 @@ compiled    _core                                    nothing
 
 ``drawing`` and ``scoring`` take any fitted estimator with scikit-learn's attributes. Importing
 ``fastkm`` imports the estimators only: no plotting library, no change to the environment or to any
-global thread setting.
+global thread setting. The other public modules are imported when they are first named.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
@@ -50,3 +52,17 @@ except ImportError:
     ) from None
 
 __all__ = ["KMeans", "MiniBatchKMeans", "k_means", "kmeans_plusplus", "__version__"]
+
+_MODULES = {"callbacks", "datasets", "evaluation", "exceptions", "plotting"}
+
+if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+    def __getattr__(name: str) -> Any:
+        """Import a public module that is named as an attribute."""
+        if name in _MODULES:
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["Round", "Step", "TimeBudget", "History", "Each"]
+
 
 @dataclass(frozen=True)
 class Round:

@@ -25,6 +25,8 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 from sklearn.datasets import fetch_openml
 
+__all__ = ["load_mnist", "Mnist"]
+
 ByteArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.int64]
 

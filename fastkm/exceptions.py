@@ -7,6 +7,8 @@ from sklearn.exceptions import InconsistentVersionWarning as SklearnInconsistent
 
 from ._version import __version__
 
+__all__ = ["InconsistentVersionWarning"]
+
 
 class InconsistentVersionWarning(SklearnInconsistentVersionWarning):  # type: ignore[misc]
     """An estimator was pickled by another version of fastkm.

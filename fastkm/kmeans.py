@@ -94,7 +94,7 @@ class KMeans(CentroidEstimator):
         Rounds of the run that was kept.
     n_features_in_ : int
         Number of features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X has names that are all strings.
 
     Notes

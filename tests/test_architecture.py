@@ -103,6 +103,43 @@ def test_no_private_part_of_scikit_learns_k_means_is_imported():
                     assert not any(alias.name.startswith("_") for alias in node.names)
 
 
+def test_importing_fastkm_loads_nothing_heavy_beyond_scikit_learns_base():
+    code = """
+import sys
+import sklearn.base, sklearn.utils.validation
+before = set(sys.modules)
+import fastkm
+print(sorted({".".join(name.split(".")[:2]) for name in set(sys.modules) - before}))
+"""
+    out = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert out.returncode == 0, out.stderr
+    heavy = {
+        "matplotlib", "plotly", "pandas", "polars", "PIL", "joblib",
+        "scipy.stats", "scipy.optimize", "scipy.spatial", "scipy.special",
+        "sklearn.cluster", "sklearn.datasets", "sklearn.decomposition", "sklearn.metrics",
+        "fastkm.datasets", "fastkm.evaluation", "fastkm.jobs", "fastkm.plotting",
+    }  # fmt: skip
+    loaded = set(ast.literal_eval(out.stdout))
+    assert "fastkm.kmeans" in loaded
+    assert loaded & heavy == set()
+
+
+@pytest.mark.parametrize("name", ["callbacks", "datasets", "evaluation", "exceptions", "plotting"])
+def test_public_modules_are_there_once_the_package_is_imported(name):
+    code = f"import fastkm; print('{name}' in dir(fastkm), fastkm.{name}.__name__)"
+    out = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert out.stdout.split() == ["True", f"fastkm.{name}"], out.stderr
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'fastkm' has no attribute 'Kmeans'"):
+        fastkm.Kmeans  # noqa: B018
+
+
 def test_importing_fastkm_loads_no_plots_and_leaves_the_process_alone():
     code = """
 import os, sys, threading

@@ -1,45 +1,40 @@
 """README's promises: its example prints what it says, its commands and files are there."""
 
-import re
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from pages import ROOT, blocks, examples, missing_targets, n_fences, promises_beside_examples
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 if not README.exists():
     pytest.skip("README.md is not beside tests/: not a checkout", allow_module_level=True)
 TEXT = README.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
-
-
-def _examples():
-    """Pair every python block with the text block right after it, the output it promises."""
-    following = [*BLOCKS[1:], ("", "")]
-    return [
-        (code, after if kind == "text" else "")
-        for (language, code), (kind, after) in zip(BLOCKS, following, strict=True)
-        if language == "python"
-    ]
+EXAMPLES = examples(README)
 
 
 def test_readme_has_an_example_with_its_output():
-    assert any(output for _, output in _examples())
+    assert any(example.output for example in EXAMPLES)
 
 
-@pytest.mark.parametrize(("code", "output"), _examples())
+@pytest.mark.parametrize(("code", "output"), EXAMPLES)
 def test_example_prints_what_readme_says(code, output, tmp_path):
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", code],
         cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == output
+
+
+def test_every_fence_is_one_of_a_block_and_every_output_has_its_code():
+    assert n_fences(README) == 2 * len(blocks(README))
+    assert promises_beside_examples(README) == []
 
 
 @pytest.mark.parametrize("environment", [".venv", ".venv-test"])
@@ -52,9 +47,7 @@ def test_each_command_makes_its_own_environment(environment):
 
 
 def test_files_that_readme_links_to_exist():
-    targets = [target for target in re.findall(r"\]\(([^)#\s]+)\)", TEXT) if "://" not in target]
-    assert targets
-    assert [target for target in targets if not (ROOT / target).is_file()] == []
+    assert missing_targets(README) == []
 
 
 def test_benchmark_block_has_its_markers():

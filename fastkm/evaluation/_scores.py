@@ -36,8 +36,12 @@ class ScoreTable(Table):
 
     Attributes
     ----------
-    columns, rows, notes
-        See the class's bases: what is shown, one dict per row, and the sentences below.
+    columns : tuple of Column
+        What is shown, from left to right: ``key``, ``heading``, and how a value is written.
+    rows : tuple of dict
+        One dict per row, from a column's key to the unrounded value.
+    notes : tuple of str
+        Sentences printed below the rows.
     estimators : dict of (name, variant) to estimator
         The fitted estimators behind the rows. ``variant`` is "" where a name has only one.
     """

@@ -34,8 +34,12 @@ class SweepTable(Table):
 
     Attributes
     ----------
-    columns, rows, notes
-        See the class's bases: what is shown, one dict per row, and the sentences below.
+    columns : tuple of Column
+        What is shown, from left to right: ``key``, ``heading``, and how a value is written.
+    rows : tuple of dict
+        One dict per row, from a column's key to the unrounded value.
+    notes : tuple of str
+        Sentences printed below the rows.
     spread : dict of str to list of float
         For each column but ``k`` and ``gap_se``, the standard deviation over the seeds (divided by
         their number less one), one per row; NaN with one seed.

@@ -1,0 +1,63 @@
+"""The blocks of code in a Markdown page, and the output that the page promises of each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Block(NamedTuple):
+    """A fenced block: what its fence names, and what it holds."""
+
+    language: str
+    text: str
+
+
+class Example(NamedTuple):
+    """A block of Python, and the block of text right after it: what it prints."""
+
+    code: str
+    output: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the page's fenced blocks in order."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [Block(*each) for each in found]
+
+
+def examples(page: Path) -> list[Example]:
+    """Return the page's Python blocks; one without a block of text after it prints nothing."""
+    found = blocks(page)
+    following = [*found[1:], Block("", "")]
+    return [
+        Example(block.text, after.text if after.language == "text" else "")
+        for block, after in zip(found, following, strict=True)
+        if block.language == "python"
+    ]
+
+
+def promises_beside_examples(page: Path) -> list[str]:
+    """Return the blocks of text that follow no block of Python: nobody checks them."""
+    found = blocks(page)
+    before = [Block("", ""), *found[:-1]]
+    return [
+        block.text
+        for former, block in zip(before, found, strict=True)
+        if block.language == "text" and former.language != "python"
+    ]
+
+
+def n_fences(page: Path) -> int:
+    """Return how many fences the page has, found by `blocks` or not: two a block."""
+    return sum(line.lstrip(" >").startswith("```") for line in page.read_text("utf-8").splitlines())
+
+
+def missing_targets(page: Path) -> list[str]:
+    """Return the files that the page's relative links name and that are not there."""
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", page.read_text(encoding="utf-8"))
+    return [t for t in targets if "://" not in t and not (page.parent / t).is_file()]
