@@ -44,6 +44,16 @@ UNIX_FLAGS = [
     "-O3", "-g0", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
 ]  # fmt: skip
 MSVC_FLAGS = ["/O2", "/std:c11", "/fp:precise"]
+EXTENSION_FLAGS = ["/O2"] if IS_MSVC else ["-O2", "-g0"]
+# For .ci/sanitize: FASTKM_SANITIZE=address,undefined. What is found ends the program.
+SANITIZERS = os.environ.get("FASTKM_SANITIZE", "")
+SANITIZE_LINK = [f"-fsanitize={SANITIZERS}"] if SANITIZERS else []
+if SANITIZERS:
+    SANITIZE_FLAGS = [
+        *SANITIZE_LINK, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1", "-O1",
+    ]  # fmt: skip
+    UNIX_FLAGS += SANITIZE_FLAGS
+    EXTENSION_FLAGS += SANITIZE_FLAGS
 OPENMP_FLAGS = {"win32": (["/openmp"], []), "darwin": (["-Xpreprocessor", "-fopenmp"], ["-lomp"])}
 OPENMP_COMPILE, OPENMP_LINK = OPENMP_FLAGS.get(sys.platform, (["-fopenmp"], ["-fopenmp"]))
 
@@ -112,7 +122,8 @@ setup(
             depends=[*HEADERS, *sorted(str(path) for path in Path("fastkm").glob("*.pxi"))],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_ABI3 else [],
             py_limited_api=IS_ABI3,
-            extra_compile_args=["/O2"] if IS_MSVC else ["-O2", "-g0"],
+            extra_compile_args=EXTENSION_FLAGS,
+            extra_link_args=SANITIZE_LINK,
         ),
         compiler_directives={
             "language_level": "3",

@@ -85,6 +85,7 @@ def run(
     O(batch_size d) for the batch. The bits do not depend on threads, instruction set or layout.
     """
     k = len(init)
+    problem.cover(init)
     stepper = Stepper.on_rows_of(problem, rules.batch_size, k)
     state = State(np.array(init, dtype=np.float64, order="C"), np.zeros(k))
     draw = RowDraw(problem.n, problem.sample_weight)
@@ -110,6 +111,7 @@ def run(
 
 def label(problem: Problem, centroids: FloatArray) -> tuple[LabelArray, float]:
     """Return the labels (n,) of the points under the centroids, and the inertia, in one pass."""
+    problem.cover(centroids)
     engine = problem.engine(len(centroids))
     engine.set_centroids(centroids)
     labels = np.empty(problem.n, dtype=np.int32)

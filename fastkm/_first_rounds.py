@@ -43,6 +43,8 @@ def begin_beside(problem: Problem, inits: list[FloatArray], algorithm: str) -> l
     loading = COST.load / (COST.load + k * COST.product)
     if len(inits) == 1 or loading < LEAST_SHARE or not problem.can_be_sketched:
         return []
+    for init in inits:  # all first: their engines share the scale
+        problem.cover(init)
     starts, sums = [], []
     for init in inits:
         start = Start(problem, init, algorithm)

@@ -61,6 +61,7 @@ class Start:
     def __init__(self, problem: Problem, init: FloatArray, algorithm: str) -> None:
         k = init.shape[0]
         self.centroids = np.array(init, dtype=np.float64, order="C")
+        problem.cover(self.centroids)
         self.engine = problem.engine(k)
         if algorithm == "lloyd" and problem.can_be_sketched:
             self.engine.use_bytes(False)
@@ -173,8 +174,9 @@ def run(
 
 def assign(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
     """Return the label (n,) of each point: the nearest centroid, ties to the lowest index."""
-    labels = np.empty(problem.n, dtype=np.int32)
-    _assign(problem, problem.engine(len(centroids)), _contiguous(centroids), labels)
+    labels, exact = np.empty(problem.n, dtype=np.int32), _contiguous(centroids)
+    problem.cover(exact)
+    _assign(problem, problem.engine(len(centroids)), exact, labels)
     return labels
 
 
@@ -187,8 +189,10 @@ def transform(
     """
     k = len(centroids)
     is_single = problem.X.dtype == centroids.dtype == np.float32
+    exact = _contiguous(centroids)
+    problem.cover(exact, each=True)
     engine = problem.engine(k)
-    engine.set_centroids(_contiguous(centroids))
+    engine.set_centroids(exact)
     distances = np.empty((problem.n, k), dtype=np.float32 if is_single else np.float64)
     for start, stop in problem.slices(4 * k):
         engine.distances(distances, start, stop)

@@ -29,6 +29,8 @@ MODERATE_EXPONENT = 32
 # costs what some ten passes save.
 _MOST_KEPT_VALUES = 2**22
 _LEAST_SEEDS_TO_KEEP_FOR = 16
+# Squares of smaller numbers can be summed over 2^31 features.
+MOST_SQUARED = 2.0**480
 # Kept points of at most 1 MiB stay in half of a core's second-level cache.
 _MOST_SMALL_VALUES = 2**18
 
@@ -231,7 +233,26 @@ class Problem:
         exact_exponent = max(-limit, min(limit, -exponent, limit - math.frexp(largest)[1]))
         self.exact_scale = math.ldexp(1.0, exact_exponent) if is_extreme else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
-        self.frame = _core.Frame(kernel_shift, shift_f32, self.scale, self.exact_scale)
+        self._shifts = kernel_shift, shift_f32
+        self.frame = _core.Frame(*self._shifts, self.scale, self.exact_scale)
+
+    def cover(self, centroids: FloatArray, *, each: bool = False) -> None:
+        """Scale points up no farther, or so far down, that squares of these centroids are finite.
+
+        Before an engine is made. Without `each` the smallest of them decides: it stays finite, and
+        so does whatever is nearer. Otherwise all do, though small differences then vanish sooner.
+        """
+        most = MOST_SQUARED
+        if self.exact_scale <= 1 and centroids.max() < most and centroids.min() > -most:
+            return
+        sizes = np.abs(centroids).max(axis=1)
+        size = float(sizes.max() if each else sizes.min())
+        exponent = math.frexp(MOST_SQUARED)[1] - math.frexp(size)[1]
+        scale = math.ldexp(1.0, max(-1000, min(1000, exponent)))
+        if scale < self.exact_scale:
+            self.exact_scale = scale
+            self.frame = _core.Frame(*self._shifts, self.scale, self.exact_scale)
+            self.shared = Shared(n_runs=self.shared.n_runs)
 
     def mean_variance(self) -> float:
         """Return what ``np.mean(variance)`` does, at a quarter of its time."""

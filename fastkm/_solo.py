@@ -60,6 +60,8 @@ def run_solo(
     O(n k d) time a round and run. Memory: the points once more in float32, at most 1 MiB; 16 n
     bytes and O(k d) a run.
     """
+    for init in inits:
+        problem.cover(init)
     panels = problem.panels()
     sq_dists = [np.empty(problem.n) for _ in inits]
     runs = [_solo_run(problem, panels, init, sq_dists[i], tol) for i, init in enumerate(inits)]

@@ -19,6 +19,9 @@ from sklearn.utils.validation import (
 
 from . import _core
 
+# As many as labels can count, and more than the core takes.
+MOST_ROWS = 2**31
+
 # What scikit-learn's k-means converts to, and so what its messages speak of.
 _SKLEARN_DTYPES = [np.float64, np.float32]
 
@@ -58,6 +61,8 @@ def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True)
     """
     if _is_plain(X) and _fits(X, estimator, reset):
         return X
+    if issparse(X):
+        _check_structure(X)
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
     options = {"accept_sparse": "csr", "dtype": dtype, "ensure_all_finite": False}
     if estimator is None:
@@ -89,6 +94,31 @@ def _fits(X: Any, estimator: Any, reset: bool) -> bool:
         return True
     known = vars(estimator)
     return known.get("n_features_in_") == X.shape[1] and "feature_names_in_" not in known
+
+
+def _check_structure(X: Any) -> None:
+    """Refuse compressed rows or columns that SciPy would convert and not see where they point.
+
+    Those that need no conversion the core looks at.
+    """
+    if X.format not in {"csr", "csc", "bsr"} or (X.format == "csr" and X.dtype in _SKLEARN_DTYPES):
+        return
+    starts = np.asarray(X.indptr, dtype=np.int64)
+    sizes = np.array(X.shape) // (X.blocksize if X.format == "bsr" else 1)
+    n_long, n_across = sizes[::-1] if X.format == "csc" else sizes
+    n_entries = min(len(X.indices), len(X.data))
+    is_whole = (
+        len(starts) == n_long + 1
+        and starts[0] == 0
+        and starts[-1] <= n_entries
+        and bool((starts[:-1] <= starts[1:]).all())
+    )
+    used = X.indices[: starts[-1]] if is_whole else X.indices[:0]
+    if not is_whole or (used.size and not 0 <= used.min() <= used.max() < n_across):
+        raise ValueError(
+            f"X must be a valid {X.format.upper()} matrix of shape {X.shape}; its indptr or "
+            "indices point outside of it."
+        )
 
 
 def _canonical(points: Any) -> Any:
@@ -212,6 +242,8 @@ def check_room(
         If there is no room for so much now. That there is does not mean that it suffices.
     """
     n, d = shape
+    if n >= MOST_ROWS:  # too many, which `Problem` tells better
+        return
     n_bytes = of_row * n + of_centroid_value * n_clusters * d
     if not _core.has_room(n_bytes):
         raise MemoryError(

@@ -330,6 +330,7 @@ class MiniBatchKMeans(CentroidEstimator):
         draws = None
         if _batches.is_reassignment_due(state, self._batch_size):
             draws = Undoable(self._random_state)
+        problem.cover(centroids)
         try:
             _batches.Stepper(problem, len(centroids)).step(
                 state, draws, self._rules(n_steps=1, tol=0.0)

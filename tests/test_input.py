@@ -12,6 +12,7 @@ from beside import (
     theirs_of,
 )
 from joblib import Parallel, delayed
+from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from fastkm import KMeans, MiniBatchKMeans, k_means, kmeans_plusplus
@@ -183,3 +184,44 @@ def test_joblib_fits_alike_in_threads_and_processes(cloud, cls, backend):
     for ours, alone in zip(fits, expected, strict=True):
         assert_same_bits(ours, alone)
         assert np.array_equal(ours.predict(cloud), alone.labels_)
+
+
+TINY = [1e-150, 1e-160, 1e-300, 1e-311]
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("size", TINY)
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_tiny_rows_are_labelled_and_measured_under_centroids_that_are_not(rng, size, kind):
+    # Beside such centroids the rows are zeros: |c|^2 is each one's squared distance.
+    rows = rng.normal(size=(40, 2)) * size
+    centroids = np.array([[16.0, 23.5], [9.25, 11.0], [9.5, 11.0]])
+    fitted = KMeans(3, init=centroids, n_init=1, max_iter=1).fit(centroids)
+    sq_norms = (centroids**2).sum(axis=1)
+    assert fitted.predict(kind(rows)).tolist() == [1] * 40
+    assert fitted.score(kind(rows)) == -40 * sq_norms[1]
+    distances = fitted.transform(kind(rows))
+    assert np.allclose(distances, np.sqrt(sq_norms), rtol=1e-15, atol=0)
+    once = KMeans(3, init=centroids, n_init=1, max_iter=1).fit(kind(rows))
+    assert len(set(once.labels_)) <= 3
+    assert np.isfinite(once.inertia_)
+    batches = MiniBatchKMeans(3, init=centroids, n_init=1).partial_fit(kind(rows))
+    assert np.isfinite(batches.inertia_)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_a_far_centroid_does_not_part_tiny_rows_from_their_own(rng):
+    # The nearest ones must still be told apart, though the far one's square is out of range.
+    rows = np.repeat([[1e-300, 0], [0, 3e-300]], 5, axis=0)
+    centroids = np.array([[0, 3e-300], [1e-300, 0], [5.0, 5.0]])
+    fitted = KMeans(3, init=centroids, n_init=1, max_iter=1).fit(centroids)
+    fitted.cluster_centers_ = centroids
+    assert fitted.predict(rows).tolist() == [1] * 5 + [0] * 5
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_rows_are_labelled_under_centroids_whose_squares_are_out_of_range(kind):
+    rows, centroids = np.array([[0.0], [1.0]]), np.array([[-1e288], [1e279]])
+    fitted = KMeans(2, init=centroids, n_init=1).fit(centroids)
+    assert fitted.predict(kind(rows)).tolist() == [1, 1]
+    assert np.allclose(fitted.transform(kind(rows)), [[1e288, 1e279]] * 2, rtol=1e-15)

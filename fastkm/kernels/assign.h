@@ -8,6 +8,12 @@ typedef struct {
     int64_t lines_per_tile;
 } lines_ahead;
 
+/* Nothing to bring. Some address all the same, as C knows no sum of NULL and an offset, not even 0.
+ */
+static lines_ahead no_lines(const float* anywhere) {
+    return (lines_ahead){(const char*)anywhere, 0};
+}
+
 static FASTKM_INLINE float least_lane(vf a) {
     float lanes[LANES];
     vf_store(lanes, a);
@@ -239,7 +245,7 @@ static FASTKM_INLINE int64_t assign_rows(const fastkm_points* points, const fast
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
         const float *panel = scratch->panel, *sq_norms = loaded_sq_norms;
-        lines_ahead ahead = {NULL, 0};
+        lines_ahead ahead = no_lines(scratch->panel);
         if (panels) {
             panel = panels->values + i * points->d;
             sq_norms = panels->sq_norms + i;

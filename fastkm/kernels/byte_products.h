@@ -472,7 +472,7 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
             work->n_to_skip--;
         } else {
             is_settled = try_bytes(&pass, i, n_rows, sq_norms, ahead, here);
-            ahead = (lines_ahead){NULL, 0};
+            ahead = no_lines(scratch->panel);
         }
         if (is_settled) continue;
         fold_panel(scratch->panel, centroids, ahead, &nearest);

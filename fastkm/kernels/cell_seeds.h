@@ -160,7 +160,7 @@ static FASTKM_INLINE void gain_by_tile(const float* panel, const fastkm_centroid
 static void gain_by_cell(const fastkm_centroids* candidates, const fastkm_kept_cells* cells,
                          int64_t cell, float open, const double* weights,
                          const fastkm_cell_state* state, cell_gains* found) {
-    const lines_ahead none = {(const char*)cells->panels.values, 0};
+    const lines_ahead none = no_lines(cells->panels.values);
     const int64_t begin = cell * FASTKM_CELL_ROWS, k = candidates->k;
     const int64_t n_rows = FASTKM_MIN(cells->n - begin, FASTKM_CELL_ROWS);
     const uint64_t rows = ~(uint64_t)0 >> (FASTKM_CELL_ROWS - n_rows);

@@ -53,7 +53,8 @@ static cpuid_registers cpuid(uint32_t leaf) {
                               (uint32_t)words[3]};
     }
 #else
-    if ((uint32_t)__get_cpuid_max(0, NULL) >= leaf) __cpuid_count(leaf, 0, r.eax, r.ebx, r.ecx, r.edx);
+    if ((uint32_t)__get_cpuid_max(0, NULL) >= leaf)
+        __cpuid_count(leaf, 0, r.eax, r.ebx, r.ecx, r.edx);
 #endif
     return r;
 }

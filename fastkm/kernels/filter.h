@@ -469,7 +469,7 @@ static void label_by_force(const filter_pass* pass, filtered_panel* panel, int32
     nearest_two nearest;
     float sq_norms[PANEL_ROWS];
     gather_panel(pass->points, pass->frame, rows, n_rows, pass->scratch->panel, sq_norms);
-    fold_panel(pass->scratch->panel, pass->centroids, (lines_ahead){NULL, 0}, &nearest);
+    fold_panel(pass->scratch->panel, pass->centroids, no_lines(pass->scratch->panel), &nearest);
     settle_panel(pass->points, pass->frame, pass->centroids, &bound, 0, rows, n_rows, 1, &nearest,
                  sq_norms, pass->scratch, labels);
     for (int64_t r = 0; r < n_rows; r++) {
@@ -590,7 +590,7 @@ static float sketch_listed(const filter_pass* pass, filtered_panel* panel, int64
     const int has_head = pass->filter->head > 0 && o >= panel->n_own_tiles;
     const lines_ahead ahead = o < before->n_open
                                   ? lines_of_row(pass->points, before->rows[before->open[o]])
-                                  : (lines_ahead){NULL, 0};
+                                  : no_lines(panel->products);
     float gap = 0;
     if (has_head) {
 #define SKETCH(n) gap = sketch_tile(pass, panel, j, n, 1, ahead)

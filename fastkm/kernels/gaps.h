@@ -114,7 +114,7 @@ static int64_t list_tiles(const fastkm_gaps* gaps, int64_t cell, int64_t n_rows,
 static FASTKM_INLINE void fold_apart(const float* panel, const fastkm_gaps* gaps, int64_t d,
                                      int64_t begin, const int n, float* tile_best,
                                      float* tile_second, nearest_two* nearest) {
-    lines_ahead none = {(const char*)panel, 0};
+    lines_ahead none = no_lines(panel);
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, gaps->tiles + begin * d, gaps->sq_norms + begin, d, n, &none, product);
     for (int v = 0; v < TILE_VECTORS; v++) {

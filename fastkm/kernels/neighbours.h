@@ -300,7 +300,7 @@ static void label_cell(const cell_pass* pass, const fastkm_transposed* table, in
     for (int64_t p = begin; p < end; p += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(end - p, PANEL_ROWS);
         gather_panel(pass->points, pass->frame, rows + p, n_rows, pass->scratch->panel, sq_norms);
-        fold_panel(pass->scratch->panel, &packed, (lines_ahead){NULL, 0}, &nearest);
+        fold_panel(pass->scratch->panel, &packed, no_lines(pass->scratch->panel), &nearest);
         for (int64_t r = 0; r < n_rows; r++) pass->labels[rows[p + r]] = list[nearest.index[r]];
         for (int64_t r = 0; r < n_rows; r += LANES) {
             uint32_t open =

@@ -133,16 +133,21 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
     const double lanes[DOUBLE_LANES] = {singles[0], singles[1]};
     return vd_load(lanes);
 }
+/* By memcpy, as rows need not be aligned. */
 static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};
     for (int l = 0; l < DOUBLE_LANES; l++)
-        if (l < n) few[l] = p[l];
+        if (l < n) memcpy(few + l, p + l, sizeof *few);
     return vd_load(few);
 }
 static FASTKM_INLINE vd vd_load_few_f32(const float* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};
-    for (int l = 0; l < DOUBLE_LANES; l++)
-        if (l < n) few[l] = p[l];
+    float single;
+    for (int l = 0; l < DOUBLE_LANES; l++) {
+        if (l >= n) break;
+        memcpy(&single, p + l, sizeof single);
+        few[l] = single;
+    }
     return vd_load(few);
 }
 static FASTKM_INLINE void vd_store(double* p, vd a) {

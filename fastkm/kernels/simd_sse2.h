@@ -90,16 +90,21 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE vd vd_load_f32(const float* p) {
     return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i*)p)));
 }
+/* By memcpy, as rows need not be aligned. */
 static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};
     for (int l = 0; l < DOUBLE_LANES; l++)
-        if (l < n) few[l] = p[l];
+        if (l < n) memcpy(few + l, p + l, sizeof *few);
     return vd_load(few);
 }
 static FASTKM_INLINE vd vd_load_few_f32(const float* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};
-    for (int l = 0; l < DOUBLE_LANES; l++)
-        if (l < n) few[l] = p[l];
+    float single;
+    for (int l = 0; l < DOUBLE_LANES; l++) {
+        if (l >= n) break;
+        memcpy(&single, p + l, sizeof single);
+        few[l] = single;
+    }
     return vd_load(few);
 }
 static FASTKM_INLINE void vd_store(double* p, vd a) {
