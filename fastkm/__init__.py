@@ -1,5 +1,10 @@
 """Exact, reproducible k-means with scikit-learn's interface.
 
+`KMeans`, `MiniBatchKMeans`, `k_means` and `kmeans_plusplus` take the place of scikit-learn's;
+`fastkm.evaluation` scores clusterings and chooses k, `fastkm.plotting` draws them,
+`fastkm.callbacks` watches fits. The user's guide is docs/guide.md; the rest of this page is for
+those who change the package.
+
 Python decides, Cython guards and threads, C computes. The layers, from the top down; a module
 imports from the layers its row names and from its own, and a test keeps the table true.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,8 @@ class TimeBudget:
     ------
     ValueError
         If `seconds` is negative or NaN.
+    TypeError
+        If it is no number.
 
     Examples
     --------
@@ -118,6 +121,8 @@ class TimeBudget:
     seconds: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.seconds, Real):
+            raise TypeError(f"seconds must be a number; got {self.seconds!r}.")
         if not self.seconds >= 0:
             raise ValueError(f"seconds must be at least 0; got {self.seconds!r}.")
 

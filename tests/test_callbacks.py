@@ -333,6 +333,8 @@ def test_time_budget_stops_once_the_time_is_over(cloud):
     for seconds in (-1, np.nan):
         with pytest.raises(ValueError, match="seconds must be at least 0"):
             TimeBudget(seconds)
+    with pytest.raises(TypeError, match="seconds must be a number; got '60'"):
+        TimeBudget("60")
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -18,10 +18,12 @@ from fastkm.evaluation import (
     _scores,
     cluster_sizes,
     clustering_accuracy,
+    compare,
     confusion_matrix,
     infer_cluster_labels,
     infer_data_labels,
     score_table,
+    silhouette_score,
 )
 from fastkm.evaluation._table import Column, Table, write_seconds
 
@@ -193,6 +195,17 @@ def test_continuous_and_mixed_classes_are_refused():
 def test_estimator_in_place_of_labels_is_refused_with_the_cure():
     with pytest.raises(TypeError, match=r"got KMeans: pass its labels_"):
         cluster_sizes(KMeans(2))
+    with pytest.raises(TypeError, match=r"y must be an array of classes; got KMeans: pass its"):
+        clustering_accuracy(KMeans(2), [0, 1])
+    with pytest.raises(TypeError, match=r"labels must .* got KMeans: pass its labels_"):
+        silhouette_score([[0.0], [1.0], [2.0]], KMeans(2))
+
+
+@pytest.mark.parametrize("estimators", [[KMeans(2)], KMeans(2)])
+@pytest.mark.parametrize("tabulate", [score_table, lambda e, X: compare(X, 2, estimators=e)])
+def test_estimators_without_names_are_refused_with_the_cure(tabulate, estimators):
+    with pytest.raises(TypeError, match=r"estimators must map names to estimators, such as \{"):
+        tabulate(estimators, [[0.0], [1.0], [2.0]])
 
 
 @pytest.mark.parametrize(

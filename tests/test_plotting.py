@@ -475,6 +475,7 @@ def test_comparison_survives_missing_values():
     [
         (lambda: plot_centroids(KMeans(2)), NotFittedError, "not fitted"),
         (lambda: plot_decision_regions(KMeans(2), X), NotFittedError, "not fitted"),
+        (lambda: plot_decision_regions(X, KMeans(2)), TypeError, "estimator; got ndarray"),
         (
             lambda: plot_centroids(AgglomerativeClustering(2).fit(X[:9])),
             TypeError,

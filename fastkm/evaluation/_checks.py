@@ -6,7 +6,7 @@ are compared with: integers, booleans, whole-numbered floats or strings, with no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -90,11 +90,7 @@ def check_labels(labels: npt.ArrayLike, name: str = "labels") -> IntArray:
     ValueError
         If they are not one-dimensional, are empty, or hold a negative number.
     """
-    if hasattr(labels, "fit"):
-        raise TypeError(
-            f"{name} must be an array of cluster labels; got {type(labels).__name__}: "
-            "pass its labels_, or what its predict(X) returns."
-        )
+    refuse_estimator(labels, f"{name} must be an array of cluster labels")
     array = np.asarray(labels)
     _check_1d(array, name)
     if array.dtype.kind not in "iu":
@@ -115,10 +111,12 @@ def check_classes(y: npt.ArrayLike, name: str = "y") -> Classes:
     Raises
     ------
     TypeError
-        If `y` mixes kinds that cannot be sorted together, such as strings and numbers.
+        If an estimator is given in place of classes, or `y` mixes kinds that cannot be sorted
+        together, such as strings and numbers.
     ValueError
         If it is not one-dimensional, is empty, or has missing (None, NaN) or continuous entries.
     """
+    refuse_estimator(y, f"{name} must be an array of classes")
     # A list holding "a" and NaN would become the strings 'a' and 'nan', so it goes through objects.
     array = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
     _check_1d(array, name)
@@ -135,6 +133,24 @@ def check_classes(y: npt.ArrayLike, name: str = "y") -> Classes:
         raise TypeError(f"{name} must hold integers or strings; got dtype {array.dtype}.")
     values, codes = np.unique(array, return_inverse=True)
     return Classes(values, codes.astype(np.int64, copy=False))
+
+
+def refuse_estimator(value: Any, expectation: str) -> None:
+    """Raise TypeError, with what is expected, if `value` is an estimator."""
+    if hasattr(value, "fit"):
+        raise TypeError(
+            f"{expectation}; got {type(value).__name__}: pass its labels_, or what its predict(X) "
+            "returns."
+        )
+
+
+def check_estimators(estimators: Any) -> None:
+    """Raise TypeError unless these are a mapping."""
+    if not isinstance(estimators, Mapping):
+        raise TypeError(
+            "estimators must map names to estimators, such as {'fastkm': KMeans(10)}; got "
+            f"{type(estimators).__name__}."
+        )
 
 
 def check_same_length(**arrays: Sized) -> None:

@@ -11,7 +11,7 @@ from sklearn import cluster, metrics
 
 from ..kmeans import KMeans
 from . import _columns as columns
-from ._checks import check_at_most_n, check_count, check_rows_and_classes
+from ._checks import check_at_most_n, check_count, check_estimators, check_rows_and_classes
 from ._fits import check_estimator, labels_of_fit, with_clusters
 from ._measures import inertia, supervised_scores
 from ._scores import Entry, ScoreTable, fit_in_turn, note_on_times
@@ -70,7 +70,8 @@ def compare(
         If `n_clusters` is outside 1 to n; X holds NaN or infinity; X and `y` differ in length; `y`
         has missing entries; there are fewer than two estimators; or `reference` is none of them.
     TypeError
-        If an entry is no estimator, or has neither ``n_clusters`` nor ``n_components``.
+        If `estimators` is no mapping, or an entry is no estimator, or has neither ``n_clusters``
+        nor ``n_components``.
 
     See Also
     --------
@@ -94,6 +95,7 @@ def compare(
     rows_of_x, classes = check_rows_and_classes(X, y)
     if estimators is None:
         estimators = {"fastkm": KMeans(), "scikit-learn": cluster.KMeans()}
+    check_estimators(estimators)
     if len(estimators) < 2:
         raise ValueError(f"estimators must be two or more to compare; got {len(estimators)}.")
     check_count(n_clusters, "n_clusters", 1)

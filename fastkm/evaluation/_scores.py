@@ -15,7 +15,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _columns as columns
-from ._checks import Classes, IntArray, check_count, check_rows_and_classes, check_same_length
+from ._checks import (
+    Classes,
+    IntArray,
+    check_count,
+    check_estimators,
+    check_rows_and_classes,
+    check_same_length,
+)
 from ._fits import labels_of_fit, predicted
 from ._measures import (
     draw_sample,
@@ -117,7 +124,8 @@ def score_table(
         If X and `y` differ in length, `y` has missing entries, X holds NaN (said by the
         estimator), no estimator is given, or `reference` is none of the rows.
     TypeError
-        If an entry is no estimator, or has neither ``labels_`` nor ``predict``.
+        If `estimators` is no mapping, or an entry is no estimator, or has neither ``labels_`` nor
+        ``predict``.
 
     Notes
     -----
@@ -162,6 +170,7 @@ def score_table(
 
 
 def _entries(estimators: Mapping[str, Any]) -> list[Entry]:
+    check_estimators(estimators)
     entries = []
     for name, value in estimators.items():
         variants = value if isinstance(value, Mapping) else {"": value}

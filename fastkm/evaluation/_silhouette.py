@@ -21,7 +21,7 @@ from fastkm._problem import FIRST_RATE, SLICE_SECONDS, Problem
 from fastkm._threads import effective_n_threads
 from fastkm._validation import check_is_finite, check_points
 
-from ._checks import check_same_length
+from ._checks import check_same_length, refuse_estimator
 
 FloatArray = npt.NDArray[np.float64]
 Metric = Literal["euclidean", "sqeuclidean"]
@@ -78,7 +78,7 @@ def silhouette_samples(
         If the lengths differ, X holds NaN or infinity, there are fewer than 2 clusters or as many
         as rows, or `metric` is unknown.
     TypeError
-        If X is sparse.
+        If X is sparse, or an estimator is given in place of labels.
 
     See Also
     --------
@@ -139,7 +139,8 @@ def silhouette_score(
     ValueError
         As `silhouette_samples`, or if `sample_size` is less than the number of clusters.
     TypeError
-        If X is sparse, or `sample_size` is not an integer.
+        If X is sparse, an estimator is given in place of labels, or `sample_size` is not an
+        integer.
 
     Notes
     -----
@@ -194,6 +195,7 @@ def _check(X: Any, labels: npt.ArrayLike, metric: str, n_threads: int | None) ->
             "to a dense numpy array, or sklearn.metrics.silhouette_samples, which takes CSR."
         )
     points = check_points(X)
+    refuse_estimator(labels, "labels must be an array of cluster labels")
     named: npt.NDArray[Any] = column_or_1d(labels)
     check_same_length(X=points, labels=named)
     assert_all_finite(named, input_name="labels")

@@ -21,10 +21,10 @@ With matplotlib a drawing of one panel takes ``ax=`` and returns the Axes, one o
 the Figure. None calls ``show`` or changes rcParams, and a cluster has the same colour in all of
 them. A library is imported when it draws first: ``pip install 'fastkm[plot]'`` for matplotlib,
 ``pip install 'fastkm[plotly]'`` for Plotly.
-
-Inside, each function checks what it is given and computes a class of ``_drawn``: numbers, places,
-texts; ``_in_matplotlib`` and ``_in_plotly`` draw these, and do nothing else.
 """
+
+# Each function checks what it is given and computes a class of _drawn: numbers, places, texts;
+# _in_matplotlib and _in_plotly draw these, and do nothing else.
 
 from ._comparison import plot_comparison
 from ._convergence import plot_convergence

@@ -48,7 +48,11 @@ def centroids_of(estimator: Any) -> npt.NDArray[Any] | None:
     ------
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
+    TypeError
+        If it is no estimator.
     """
+    if not hasattr(estimator, "fit"):
+        raise TypeError(f"estimator must be a fitted estimator; got {type(estimator).__name__}.")
     check_is_fitted(estimator)
     for name in ("cluster_centers_", "means_"):
         if hasattr(estimator, name):
