@@ -240,6 +240,8 @@ static void settle(const fastkm_points* points, const fastkm_frame* frame,
     }
 }
 
+#define LONG_ROW_BYTES 1024
+
 /* Bring the rows that the accepted candidate is nearer to up to date; returns how many there may
  * be. */
 static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
@@ -248,16 +250,19 @@ static int64_t accept(const fastkm_points* points, const fastkm_frame* frame,
                       double* closest) {
     const double* candidate = candidates->raw + accepted * points->d;
     const uint32_t wanted = 1u << accepted;
+    /* Short rows are on their way at once, and asking line by line takes longer than measuring. */
+    const int is_long = points->d * item_size(points->dtype) >= LONG_ROW_BYTES;
     int64_t n_nearer = 0, i = next_masked(masks, wanted, i_begin, i_end), ahead = i;
-    for (int row = 0; row < ROWS_AHEAD && ahead < i_end; row++) {
+    for (int row = 0; row < (is_long ? ROWS_AHEAD : 1) && ahead < i_end; row++) {
         prefetch_row(points, ahead);
         ahead = next_masked(masks, wanted, ahead + 1, i_end);
     }
     for (; i < i_end; n_nearer++) {
-        const double dist =
-            row_sq_dist_ahead(points, frame, i, candidate, ahead < i_end ? ahead : -1, scratch);
+        if (!is_long && ahead < i_end) prefetch_row(points, ahead);
+        const double dist = row_sq_dist_ahead(points, frame, i, candidate,
+                                              is_long && ahead < i_end ? ahead : -1, scratch);
         closest[i] = FASTKM_MIN(closest[i], dist);
-        i = next_masked(masks, wanted, i + 1, i_end);
+        i = is_long ? next_masked(masks, wanted, i + 1, i_end) : ahead;
         if (ahead < i_end) ahead = next_masked(masks, wanted, ahead + 1, i_end);
     }
     return n_nearer;
