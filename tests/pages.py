@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,3 +64,35 @@ def missing_targets(page: Path) -> list[str]:
     """Return the files that the page's relative links name and that are not there."""
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", page.read_text(encoding="utf-8"))
     return [t for t in targets if "://" not in t and not (page.parent / t).is_file()]
+
+
+# The blocks share their names; what each prints is caught by itself. matplotlib is imported before
+# warnings become errors, as old ones warn while they are imported beside new packages.
+_RUNNER = """
+import contextlib, io, json, sys, warnings
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot
+warnings.simplefilter("error")
+names, printed = {}, []
+for number, code in enumerate(json.load(sys.stdin), 1):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, f"block {number}", "exec"), names)
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
+
+
+def printed_by(codes: list[str], folder: Path) -> list[str]:
+    """Run the blocks one after the other, in a process and a folder of their own."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _RUNNER],
+        input=json.dumps(codes),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed: list[str] = json.loads(done.stdout)
+    return printed
