@@ -51,6 +51,16 @@ class Round:
     rounded up by what rounding may have taken off. Ending here labels the rows anew, which can only
     lower it: the bound is an upper one, and tight where few labels are about to change. The next
     round's is no larger but for rounding, where float64 holds the centroids.
+
+    Examples
+    --------
+    >>> from fastkm import KMeans
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> def tell(a_round):
+    ...     print(a_round.iteration, a_round.n_changed, a_round.sq_shift)
+    >>> kmeans = KMeans(2, init=[[1, 2], [10, 4]], callback=tell).fit(X)
+    1 6 4.0
+    2 0 0.0
     """
 
     restart: int
@@ -82,6 +92,15 @@ class Step:
         looks at.
     seconds : float
         Since the fit began.
+
+    Examples
+    --------
+    >>> from fastkm import MiniBatchKMeans
+    >>> def tell(step):
+    ...     print(step.iteration, step.mean_inertia)
+    >>> kmeans = MiniBatchKMeans(1, init=[[3.0]], n_init=1, max_iter=1, callback=tell)
+    >>> kmeans = kmeans.fit([[1.0], [1.0]])
+    1 4.0
     """
 
     iteration: int

@@ -57,6 +57,15 @@ class Mnist(NamedTuple):
         Test images; 10,000 in MNIST itself.
     y_test : ndarray of shape (n_test,), int64
         Digit of each test image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastkm.datasets import Mnist
+    >>> images, digits = np.zeros((3, 784), np.uint8), np.array([7, 2, 1])
+    >>> X_train, y_train, X_test, y_test = Mnist(images, digits, images[:1], digits[:1])
+    >>> X_train.shape, y_test
+    ((3, 784), array([7]))
     """
 
     X_train: ByteArray

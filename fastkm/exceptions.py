@@ -24,6 +24,19 @@ class InconsistentVersionWarning(SklearnInconsistentVersionWarning):  # type: ig
         The version that pickled it.
     original_sklearn_version : str
         The version of scikit-learn that it was pickled under.
+
+    Examples
+    --------
+    To refuse such an estimator in place of a warning:
+
+    >>> import pickle, warnings
+    >>> from fastkm import KMeans
+    >>> from fastkm.exceptions import InconsistentVersionWarning
+    >>> pickled = pickle.dumps(KMeans(2))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", InconsistentVersionWarning)
+    ...     pickle.loads(pickled)
+    KMeans(n_clusters=2)
     """
 
     def __init__(

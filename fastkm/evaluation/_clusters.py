@@ -195,6 +195,13 @@ class ConfusionMatrix(NamedTuple):
         The clusters, or the inferred classes, of the columns.
     by : {"cluster", "inferred class"}
         What the columns are.
+
+    Examples
+    --------
+    >>> from fastkm.evaluation import confusion_matrix
+    >>> counts, classes, columns, by = confusion_matrix(["a", "a", "b"], [1, 0, 1])
+    >>> counts.tolist(), classes.tolist(), columns.tolist(), by
+    ([[1, 1], [0, 1]], ['a', 'b'], [0, 1], 'cluster')
     """
 
     counts: IntArray

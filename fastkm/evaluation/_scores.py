@@ -51,6 +51,17 @@ class ScoreTable(Table):
         Sentences printed below the rows.
     estimators : dict of (name, variant) to estimator
         The fitted estimators behind the rows. ``variant`` is "" where a name has only one.
+
+    Examples
+    --------
+    >>> from fastkm import KMeans
+    >>> from fastkm.evaluation import score_table
+    >>> X = [[0.0], [1.0], [10.0], [11.0], [30.0]]
+    >>> table = score_table({"two": KMeans(2), "three": KMeans(3)}, X, random_state=0)
+    >>> table["name"], table["inertia"][1]
+    (['two', 'three'], 1.0)
+    >>> table.estimators["three", ""].n_clusters
+    3
     """
 
     estimators: dict[tuple[str, str], Any] = field(default_factory=dict)
