@@ -213,7 +213,8 @@ cdef extern from "kernels.h" nogil:
         float* panel
         float* products
         int32_t* tiles
-        int64_t n_products, n_rows_read, n_distances, n_forced_rows
+        int32_t* moved
+        int64_t n_moved, n_products, n_rows_read, n_distances, n_forced_rows
 
     ctypedef struct fastkm_cell_plan:
         int32_t n_halvings
@@ -944,6 +945,7 @@ cdef class Centroids:
 # A thread keeps sums of its own up to this size; larger ones are shared, each thread owning some of the centroids.
 cdef enum:
     PRIVATE_SUMS_BYTES = 1024 * 1024
+    MEANS_AT_ONCE = 4  # that a thread forms in one turn
 
 
 cdef class Sums:
@@ -1009,12 +1011,14 @@ cdef class Sums:
                 self.sums.sums[item] += mine[item]
 
     def counts(self, int64_t[::1] out):
-        """Write the number of points of each label into out (k,)."""
-        cdef int64_t j
+        """Write the number of points of each label into out (k,); return how many labels have none."""
+        cdef int64_t j, n_empty = 0
         if out.shape[0] != self.k:
             raise ValueError(f"out must have shape {(self.k,)}.")
         for j in range(self.k):
             out[j] = self.sums.counts[j]
+            n_empty += out[j] == 0
+        return n_empty
 
 
 def sq_shift(const double[:, ::1] centroids, const double[:, ::1] moved, str isa):
@@ -1033,7 +1037,7 @@ cdef struct _Round:
     const int32_t* labels_old
     bint recheck
     bint accumulates  # at once, block by block
-    int32_t* moved  # rows whose label changes, each block's from its own first place on; or NULL
+    int32_t* moved  # room for rows whose labels change, each block's from its own first place on; or NULL
     int64_t* n_moved_of  # of each block
 
 
@@ -1237,24 +1241,28 @@ cdef class Engine:
                 self.n_exact_of[t * 8 + 1 + item] = 0
         return total[0], total[1], total[2], total[3]
 
-    cdef void label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
+    cdef int64_t label_block(self, const _Round* task, int64_t i, int64_t end, int t) noexcept nogil:
+        """Label rows [i, end); return how many change their labels, if there is a place to list them."""
         cdef fastkm_filter_work work
         if self.filter is None and self.has_bytes and task.recheck:
             self.n_exact_of[t * 8] += self.crew.kernels.assign_bytes(
                 &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.bytes.bytes, i, end,
                 &self.crew.scratches[t], &self.bytes.works[t], task.labels + i
             )
-            return
+            return self.list_moved(task, i, end)
         if self.filter is None:
             self.n_exact_of[t * 8] += self.crew.kernels.assign(
                 &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
                 &self.crew.scratches[t], task.labels + i
             )
-            return
+            return self.list_moved(task, i, end)
         work.panel = self.filter.panel_of(t)
         work.products = self.filter.products_of(t)
         work.tiles = self.filter.tiles_of(t)
-        work.n_products = work.n_rows_read = work.n_distances = work.n_forced_rows = 0
+        work.moved = NULL
+        if task.moved != NULL:
+            work.moved = task.moved + (i - task.start)
+        work.n_moved = work.n_products = work.n_rows_read = work.n_distances = work.n_forced_rows = 0
         self.crew.kernels.assign_filtered(
             &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.filter.filter, i, end,
             task.labels_old, &self.crew.scratches[t], &work, task.labels
@@ -1263,6 +1271,7 @@ cdef class Engine:
         self.n_exact_of[t * 8 + 2] += work.n_rows_read
         self.n_exact_of[t * 8 + 3] += work.n_distances
         self.n_exact_of[t * 8 + 4] += work.n_forced_rows
+        return work.n_moved
 
     cdef int check_centroids(self) except -1:
         if self.centroids.centroids.raw == NULL:
@@ -1272,23 +1281,28 @@ cdef class Engine:
     cdef int64_t assign_block(self, const _Round* task, Sums sums, bint is_serial, int64_t b, int t) noexcept nogil:
         cdef int64_t i = task.start + b * task.block_rows
         cdef int64_t end = min(i + task.block_rows, task.stop)
+        cdef int64_t n_moved = self.label_block(task, i, end, t)
         cdef fastkm_sums mine
-        self.label_block(task, i, end, t)
         if task.moved != NULL:
-            task.n_moved_of[b] = self.list_moved(task, i, end)
+            task.n_moved_of[b] = n_moved
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
-        return self.move_rows(task, i, end, &mine, t)
+        if task.moved == NULL:
+            return self.crew.kernels.accumulate(&self.points.points, i, end, task.labels_old, task.labels,
+                                                &self.crew.scratches[t], &mine)
+        return self.crew.kernels.accumulate_listed(&self.points.points, task.moved + (i - task.start), n_moved,
+                                                   task.labels_old, task.labels, &self.crew.scratches[t], &mine)
 
     cdef int64_t list_moved(self, const _Round* task, int64_t start, int64_t stop) noexcept nogil:
-        """List which of the rows change their labels; return how many."""
+        """List which of the rows change their labels; return how many, 0 without a list."""
         cdef int32_t* moved = task.moved + (start - task.start)
-        cdef int64_t i, row, n_moved = 0
+        cdef int64_t i, n_moved = 0
+        if task.moved == NULL:
+            return 0
         for i in range(start, stop):
-            row = i if self.filter is None else self.filter.filter.order[i]
-            moved[n_moved] = <int32_t>row
-            n_moved += task.labels[row] != task.labels_old[row]
+            moved[n_moved] = <int32_t>i
+            n_moved += task.labels[i] != task.labels_old[i]
         return n_moved
 
     cdef int64_t move_listed(self, const _Round* task, int64_t n_blocks, Sums sums, int used) noexcept nogil:
@@ -1313,19 +1327,11 @@ cdef class Engine:
         self.crew.kernels.accumulate_listed(&self.points.points, task.moved, n_moved, task.labels_old, task.labels,
                                             &self.crew.scratches[t], &mine)
 
-    cdef int64_t move_rows(self, const _Round* task, int64_t start, int64_t stop, const fastkm_sums* sums,
-                           int t) noexcept nogil:
-        if self.filter is None:
-            return self.crew.kernels.accumulate(&self.points.points, start, stop, task.labels_old,
-                                                task.labels, &self.crew.scratches[t], sums)
-        return self.crew.kernels.accumulate_listed(&self.points.points, self.filter.filter.order + start,
-                                                   stop - start, task.labels_old, task.labels,
-                                                   &self.crew.scratches[t], sums)
-
     cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t owner, int64_t n_owners,
                                   int t) noexcept nogil:
         cdef fastkm_sums mine = sums.owned(owner, n_owners)
-        return self.move_rows(task, task.start, task.stop, &mine, t)
+        return self.crew.kernels.accumulate(&self.points.points, task.start, task.stop, task.labels_old,
+                                            task.labels, &self.crew.scratches[t], &mine)
 
     def assign(self, int32_t[::1] labels, int64_t start, int64_t stop, const int32_t[::1] labels_old=None,
                Sums sums=None, bint recheck=True):
@@ -1343,7 +1349,7 @@ cdef class Engine:
         cdef int64_t n_changed = 0, b, n_owners, chunk
         cdef double work = self.row_work * (stop - start)
         cdef int used = self.crew.threads_for(n_blocks, work)
-        cdef bint is_serial = used == 1
+        cdef bint is_serial = used == 1, few_move
         self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)
         if sums is not None:
@@ -1363,10 +1369,12 @@ cdef class Engine:
         task.labels = &labels[0]
         task.recheck = recheck
         task.moved = NULL
-        if sums is not None and self.gaps is None and self.neighbours is None \
-                and sums.share_moved < (FEW_MOVED if is_serial or sums.is_private else MANY_MOVED):
-            self.make_list(&task, n_blocks)
-        task.accumulates = sums is not None and task.moved == NULL and (is_serial or sums.is_private)
+        task.accumulates = sums is not None and (is_serial or sums.is_private)
+        if sums is not None and self.gaps is None and self.neighbours is None:
+            few_move = sums.share_moved < (FEW_MOVED if task.accumulates else MANY_MOVED)
+            task.accumulates = task.accumulates and not few_move
+            if few_move or self.filter is not None:  # which lists them in passing
+                self.make_list(&task, n_blocks)
         if self.gaps is not None:
             return self.gaps.assign(&task, &self.centroids.centroids, sums)
         if self.neighbours is not None:
@@ -1383,7 +1391,7 @@ cdef class Engine:
                     n_changed += self.assign_block(&task, sums, False, b, threadid())
                 if task.accumulates:
                     sums.merge_private(used)
-        if task.moved != NULL:
+        if task.moved != NULL and not task.accumulates:
             n_changed = self.move_listed(&task, n_blocks, sums, used)
         elif sums is not None and not task.accumulates:
             n_owners = min(<int64_t>(4 * used), self.k)
@@ -1436,8 +1444,8 @@ cdef class Engine:
 
     def means(self, Sums sums not None, double[:, ::1] centroids):
         """Write the mean of each label's points into centroids (k, d); labels without points keep theirs."""
-        cdef int64_t n_tasks = (self.k + 15) // 16, task
-        cdef int used = self.crew.threads_for(n_tasks, 32.0 * self.row_work)
+        cdef int64_t step = MEANS_AT_ONCE, n_tasks = (self.k + step - 1) // step, task
+        cdef int used = self.crew.threads_for(n_tasks, 256.0 * self.k * self.points.d)
         if centroids.shape[0] != sums.k or centroids.shape[1] != sums.d or sums.k != self.k:
             raise ValueError(f"centroids must have shape {(sums.k, sums.d)}.")
         with nogil:
@@ -1445,7 +1453,7 @@ cdef class Engine:
                 self.crew.kernels.means(&sums.sums, sums.d, 0, sums.k, &centroids[0, 0])
             else:
                 for task in prange(n_tasks, num_threads=used, schedule="static"):
-                    self.crew.kernels.means(&sums.sums, sums.d, task * 16, min(task * 16 + 16, sums.k),
+                    self.crew.kernels.means(&sums.sums, sums.d, task * step, min(task * step + step, sums.k),
                                             &centroids[0, 0])
 
     def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,

@@ -244,7 +244,8 @@ cdef class Filter:
     cdef int check_labels(self, const int32_t* labels, int64_t start, int64_t stop, int n_threads) except -1:
         """Check the labels of rows [start, stop) of the order."""
         cdef const int32_t* rows = self.filter.order
-        cdef int64_t i, n_wrong = 0
+        cdef int64_t i
+        cdef uint32_t n_wrong = 0  # at most n
         cdef uint32_t k = <uint32_t>self.k
         with nogil:
             if stop - start == self.n:  # in whatever order
@@ -353,7 +354,7 @@ cdef class Filter:
     cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         """Follow the centroids from old to raw."""
         cdef int64_t n_tasks = (self.k + CENTROIDS_FOLLOWED - 1) // CENTROIDS_FOLLOWED, task, j
-        cdef int used = crew.threads_for(n_tasks, 4.0 * self.k * self.d * self.basis.p)
+        cdef int used = crew.threads_for(n_tasks, 16.0 * self.k * self.d * self.basis.p)
         cdef const double* before = &old[0, 0]
         cdef const double* now = &raw[0, 0]
         cdef float max_sq_norm = 0, max_error = 0, fastest
@@ -423,4 +424,4 @@ cdef float _skew_of(const float[:, :] basis, str isa) except -1:
 
 # Centroids of one task of Filter.move.
 cdef enum:
-    CENTROIDS_FOLLOWED = 16
+    CENTROIDS_FOLLOWED = 4

@@ -258,8 +258,8 @@ class ExactUpdate:
     ) -> None:
         """Write the centroids' new position into moved."""
         engine.means(self.sums, moved)
-        self.sums.counts(self.weights)
-        fill_empty(self.problem, engine, labels, self.weights, moved)
+        if self.sums.counts(self.weights):
+            fill_empty(self.problem, engine, labels, self.weights, moved)
 
     def exact_means(self, engine: _core.Engine) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """Return the means of the labels' points, 0 where there are none, and their numbers."""

@@ -13,104 +13,141 @@ static FASTKM_INLINE uint64_t bits_of(double value) {
  */
 #define FEATURES_SUMMED 64
 
-/* Adds features [f, f_end) of a dense row's high limbs to a label's sum, or takes them off; the
- * product is by a power of two and so exact. Returns bits of what that leaves: none for most
- * integers and float32. */
-static FASTKM_INLINE uint64_t add_high_features(const char* row, const int is_single, int64_t f,
-                                                int64_t f_end, const double* FASTKM_RESTRICT scale,
-                                                uint64_t* FASTKM_RESTRICT sum, const int is_added) {
+/* Adds features [f, f_end) of a dense row's high limbs to `to` and takes them off `from`, as far as
+ * these are asked for; the product is by a power of two and so exact. Returns bits of what that
+ * leaves: none for most integers and float32. */
+static FASTKM_INLINE uint64_t move_high_features(const char* row, const int is_single, int64_t f,
+                                                 int64_t f_end, const double* FASTKM_RESTRICT scale,
+                                                 uint64_t* FASTKM_RESTRICT to, const int adds,
+                                                 uint64_t* FASTKM_RESTRICT from,
+                                                 const int removes) {
     uint64_t left = 0;
     for (; f < f_end; f++) {
         const double product = load_double(row, f, is_single) * scale[f];
         const double rounded = product + FASTKM_ROUNDING_OFFSET;
         left |= bits_of(product - (rounded - FASTKM_ROUNDING_OFFSET));
-        sum[f] = is_added ? sum[f] + bits_of(rounded) : sum[f] - bits_of(rounded);
+        if (adds) to[f] += bits_of(rounded);
+        if (removes) from[f] -= bits_of(rounded);
     }
     return left;
 }
 
 /* Whether there are low limbs too. Memory sends the bytes from `ahead` on meanwhile. */
-static FASTKM_INLINE int add_high_limbs(const char* row, const int is_single, int64_t d,
-                                        const char* ahead, const fastkm_sums* sums, int64_t j,
-                                        const int is_added) {
+static FASTKM_INLINE int move_high_limbs(const char* row, const int is_single, int64_t d,
+                                         const char* ahead, const double* scale, uint64_t* to,
+                                         const int adds, uint64_t* from, const int removes) {
     const int64_t bytes = FEATURES_SUMMED * (is_single ? 4 : 8);
-    uint64_t* sum = sums->sums + j * d;
     uint64_t left = 0;
     int64_t f = 0;
     for (; f + FEATURES_SUMMED <= d; f += FEATURES_SUMMED, ahead += bytes) {
         for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(ahead + byte);
-        left |=
-            add_high_features(row, is_single, f, f + FEATURES_SUMMED, sums->scale, sum, is_added);
+        left |= move_high_features(row, is_single, f, f + FEATURES_SUMMED, scale, to, adds, from,
+                                   removes);
     }
-    left |= add_high_features(row, is_single, f, d, sums->scale, sum, is_added);
+    left |= move_high_features(row, is_single, f, d, scale, to, adds, from, removes);
     return left != 0;
 }
 
 /* The remainder is exact, as a difference of neighbours. */
-static FASTKM_INLINE void add_low_limbs(const char* row, const int is_single, int64_t d,
-                                        const fastkm_sums* sums, int64_t j, const int is_added) {
-    const double* FASTKM_RESTRICT scale = sums->scale;
-    const double low_scale = sums->low_scale;
-    uint64_t* FASTKM_RESTRICT sum = sums->low_sums + j * d;
+static FASTKM_INLINE void move_low_limbs(const char* row, const int is_single, int64_t d,
+                                         const double* FASTKM_RESTRICT scale, double low_scale,
+                                         uint64_t* FASTKM_RESTRICT to, const int adds,
+                                         uint64_t* FASTKM_RESTRICT from, const int removes) {
     for (int64_t f = 0; f < d; f++) {
         const double product = load_double(row, f, is_single) * scale[f];
         const double remainder =
             product - ((product + FASTKM_ROUNDING_OFFSET) - FASTKM_ROUNDING_OFFSET);
         const uint64_t low = bits_of(remainder * low_scale + FASTKM_ROUNDING_OFFSET) -
                              bits_of(FASTKM_ROUNDING_OFFSET);
-        sum[f] = is_added ? sum[f] + low : sum[f] - low;
+        if (adds) to[f] += low;
+        if (removes) from[f] -= low;
     }
 }
 
-static FASTKM_INLINE void add_limbs(const char* row, const int is_single, int64_t d,
-                                    const char* ahead, const fastkm_sums* sums, int64_t j,
-                                    const int is_added) {
-    if (add_high_limbs(row, is_single, d, ahead, sums, j, is_added))
-        add_low_limbs(row, is_single, d, sums, j, is_added);
-    sums->counts[j] += is_added ? 1 : -1;
+/* Adds a row to label j_to's sums and takes it off those of j_from, as far as these are asked for.
+ */
+static FASTKM_INLINE void move_limbs(const char* row, const int is_single, int64_t d,
+                                     const char* ahead, const fastkm_sums* sums, int64_t j_to,
+                                     const int adds, int64_t j_from, const int removes) {
+    const int64_t to = adds ? j_to * d : 0, from = removes ? j_from * d : 0;
+    if (move_high_limbs(row, is_single, d, ahead, sums->scale, sums->sums + to, adds,
+                        sums->sums + from, removes))
+        move_low_limbs(row, is_single, d, sums->scale, sums->low_scale, sums->low_sums + to, adds,
+                       sums->low_sums + from, removes);
+    if (adds) sums->counts[j_to]++;
+    if (removes) sums->counts[j_from]--;
 }
 
 static FASTKM_INLINE int is_owned(const fastkm_sums* sums, int32_t j) {
     return j >= sums->j_begin && j < sums->j_end;
 }
 
-/* The next row from i on that enters or leaves one of the sums; counts those that change labels. */
-static int64_t next_moved(int64_t i, int64_t i_end, const int32_t* labels_old,
-                          const int32_t* labels, const fastkm_sums* sums, int64_t* n_changed) {
-    for (; i < i_end; i++) {
+/* The r-th of the rows: without a list, row r. */
+static FASTKM_INLINE int64_t row_at(const int32_t* rows, int64_t r) {
+    return rows ? rows[r] : r;
+}
+
+/* The place of the next row from place r on that enters or leaves one of the sums; counts those
+ * that change labels. */
+static FASTKM_INLINE int64_t next_moved(const int32_t* rows, int64_t r, int64_t r_end,
+                                        const int32_t* labels_old, const int32_t* labels,
+                                        const fastkm_sums* sums, int64_t* n_changed) {
+    for (; r < r_end; r++) {
+        const int64_t i = row_at(rows, r);
         if (labels_old[i] == labels[i]) continue;
         ++*n_changed;
         if (is_owned(sums, labels_old[i]) || is_owned(sums, labels[i])) break;
     }
-    return i;
+    return r;
+}
+
+static FASTKM_INLINE int64_t accumulate_rows(const fastkm_points* points, const int32_t* rows,
+                                             int64_t r_begin, int64_t r_end,
+                                             const int32_t* labels_old, const int32_t* labels,
+                                             fastkm_scratch* scratch, const fastkm_sums* sums) {
+    const int64_t d = points->d;
+    const int is_direct = is_dense_float(points), is_single = points->dtype == FASTKM_F32;
+    int64_t n_changed = 0;
+    int64_t ahead = next_moved(rows, r_begin, r_end, labels_old, labels, sums, &n_changed);
+    while (ahead < r_end) {
+        const int64_t i = row_at(rows, ahead);
+        const int32_t to = labels[i], from = labels_old[i];
+        const int adds = is_owned(sums, to), removes = is_owned(sums, from);
+        const char* row = points->base + i * points->row_stride;
+        ahead = next_moved(rows, ahead + 1, r_end, labels_old, labels, sums, &n_changed);
+        const int64_t i_ahead = row_at(rows, FASTKM_MIN(ahead, r_end - 1));
+        const char* next = points->base + i_ahead * points->row_stride;
+        if (!is_direct) {
+            load_row(points, i, scratch->row);
+            row = (const char*)scratch->row;
+        }
+#define MOVE(is_single)                                            \
+    if (adds && removes)                                           \
+        move_limbs(row, is_single, d, next, sums, to, 1, from, 1); \
+    else if (adds)                                                 \
+        move_limbs(row, is_single, d, next, sums, to, 1, from, 0); \
+    else                                                           \
+        move_limbs(row, is_single, d, next, sums, to, 0, from, 1);
+        if (is_direct && is_single) {
+            MOVE(1)
+        } else {
+            MOVE(0)
+        }
+#undef MOVE
+    }
+    return n_changed;
 }
 
 static int64_t accumulate(const fastkm_points* points, int64_t i_begin, int64_t i_end,
                           const int32_t* labels_old, const int32_t* labels, fastkm_scratch* scratch,
                           const fastkm_sums* sums) {
-    const int64_t d = points->d;
-    const int is_direct = is_dense_float(points), is_single = points->dtype == FASTKM_F32;
-    int64_t n_changed = 0;
-    int64_t ahead = next_moved(i_begin, i_end, labels_old, labels, sums, &n_changed);
-    while (ahead < i_end) {
-        const int64_t i = ahead;
-        const int adds = is_owned(sums, labels[i]), removes = is_owned(sums, labels_old[i]);
-        const char* row = points->base + i * points->row_stride;
-        ahead = next_moved(i + 1, i_end, labels_old, labels, sums, &n_changed);
-        const char* next = points->base + FASTKM_MIN(ahead, i_end - 1) * points->row_stride;
-        if (!is_direct) {
-            load_row(points, i, scratch->row);
-            row = (const char*)scratch->row;
-        }
-        if (is_direct && is_single) {
-            if (adds) add_limbs(row, 1, d, next, sums, labels[i], 1);
-            if (removes) add_limbs(row, 1, d, next, sums, labels_old[i], 0);
-        } else {
-            if (adds) add_limbs(row, 0, d, next, sums, labels[i], 1);
-            if (removes) add_limbs(row, 0, d, next, sums, labels_old[i], 0);
-        }
-    }
-    return n_changed;
+    return accumulate_rows(points, NULL, i_begin, i_end, labels_old, labels, scratch, sums);
+}
+
+static int64_t accumulate_listed(const fastkm_points* points, const int32_t* rows, int64_t n_rows,
+                                 const int32_t* labels_old, const int32_t* labels,
+                                 fastkm_scratch* scratch, const fastkm_sums* sums) {
+    return accumulate_rows(points, rows, 0, n_rows, labels_old, labels, scratch, sums);
 }
 
 static FASTKM_INLINE int64_t as_signed(uint64_t bits) {

@@ -750,13 +750,15 @@ static void keep_row_gaps(const filter_pass* pass, const filtered_panel* panel,
 /* Writes the panel's labels. To a row that leaves its centroid that one is a centroid as all
  * others, of which no gap is known. */
 static void end_panel(const filter_pass* pass, filtered_panel* panel, int32_t* labels) {
+    fastkm_filter_work* work = pass->work;
     int32_t places[PANEL_ROWS];
     list_again(pass, panel);
     settle_lists(pass, panel, places);
     for (int64_t r = 0; r < panel->n_rows; r++) {
         labels[panel->rows[r]] = pass->filter->centroids.order[places[r]];
-        if (places[r] != panel->own[r] && !pass->filter->by_rows)
-            panel->gaps[panel->own[r] / FASTKM_TILE_CENTROIDS] = -INFINITY;
+        if (places[r] == panel->own[r]) continue;
+        if (work->moved) work->moved[work->n_moved++] = panel->rows[r];
+        if (!pass->filter->by_rows) panel->gaps[panel->own[r] / FASTKM_TILE_CENTROIDS] = -INFINITY;
     }
     if (pass->filter->by_rows) keep_row_gaps(pass, panel, places);
 }

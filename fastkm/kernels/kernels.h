@@ -333,6 +333,8 @@ typedef struct {
     float* panel;          /* (p + 2, panel rows) some sketches, coordinates first */
     float* products;       /* (2, k, panel rows) */
     int32_t* tiles;        /* (2, 2, n_tiles) */
+    int32_t* moved;        /* (i_end - i_begin,) rows whose labels change; or NULL */
+    int64_t n_moved;       /* of those in the list */
     int64_t n_products;    /* of two numbers, in sketches */
     int64_t n_rows_read;   /* of X */
     int64_t n_distances;   /* measured */

@@ -317,17 +317,6 @@ static void label_cell(const cell_pass* pass, const fastkm_transposed* table, in
     }
 }
 
-static int64_t accumulate_listed(const fastkm_points* points, const int32_t* rows, int64_t n_rows,
-                                 const int32_t* labels_old, const int32_t* labels,
-                                 fastkm_scratch* scratch, const fastkm_sums* sums) {
-    int64_t n_changed = 0;
-    for (int64_t r = 0; r < n_rows; r++)
-        if (labels_old[rows[r]] != labels[rows[r]])
-            n_changed +=
-                accumulate(points, rows[r], rows[r] + 1, labels_old, labels, scratch, sums);
-    return n_changed;
-}
-
 /* The group's list first, from which those of its cells are taken. While a cell is labelled, memory
  * sends the rows of the next. */
 static void label_group(const cell_pass* pass, int64_t g) {

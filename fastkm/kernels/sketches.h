@@ -116,6 +116,8 @@ static void store_coordinates(const float* columns, int64_t n_columns, const int
 /* Centroids whose coordinates are found together, and vectors of directions. */
 #define FOLLOWED_TOGETHER 4
 #define DIRECTION_VECTORS 2
+/* That no sum of squares waits for the one before it. */
+#define SUMS_OF_SQUARES 16
 
 /* Coordinates of centroids [j_begin, j_end) in the basis, and the centroids in the frame. */
 static void project_centroids(const fastkm_frame* frame, const fastkm_basis* basis,
@@ -172,11 +174,26 @@ static void follow(const fastkm_frame* frame, const fastkm_basis* basis, const d
         const double *now = centroids + sketches->order[j] * d, *before = old + (now - centroids);
         double sq_norm = 0, sq_inside = 0, sq_move = 0, sq_move_inside = 0, sq_sketch = 0,
                sq_tail = 0;
-        for (int64_t f = 0; f < d; f++) {
-            const double z = (now[f] - frame->shift[f]) * frame->scale;
-            const double moved = (now[f] - before[f]) * frame->scale;
-            sq_norm += z * z;
-            sq_move += moved * moved;
+        double sq_norms[SUMS_OF_SQUARES] = {0}, sq_moves[SUMS_OF_SQUARES] = {0};
+        for (int64_t f = 0; f < d; f += SUMS_OF_SQUARES) {
+            const int64_t n = FASTKM_MIN(d - f, SUMS_OF_SQUARES);
+#define ADD_SQUARES(n)                                                      \
+    for (int64_t s = 0; s < (n); s++) {                                     \
+        const double z = (now[f + s] - frame->shift[f + s]) * frame->scale; \
+        const double moved = (now[f + s] - before[f + s]) * frame->scale;   \
+        sq_norms[s] += z * z;                                               \
+        sq_moves[s] += moved * moved;                                       \
+    }
+            if (n == SUMS_OF_SQUARES) {
+                ADD_SQUARES(SUMS_OF_SQUARES)
+            } else {
+                ADD_SQUARES(n)
+            }
+#undef ADD_SQUARES
+        }
+        for (int s = 0; s < SUMS_OF_SQUARES; s++) {
+            sq_norm += sq_norms[s];
+            sq_move += sq_moves[s];
         }
         for (int64_t q = 0; q < p; q++) {
             const double moved = inside[q] - last[q];
