@@ -15,6 +15,7 @@ import numpy as np
 from . import figures, machine, report
 from .measure import Cell, Settings, measure_memory, run_workload
 from .peers import PEERS
+from .pool import pool
 from .process import PeerError
 from .workloads import DTYPES, QUICK, ROOT, WORKLOADS, UnavailableError, find_mnist, prepare
 
@@ -40,7 +41,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--rows", type=int, help="use only so many rows: for trying the benchmark out")
     add("--no-memory", action="store_true", help="leave the memory figures out")
     add("--json", type=Path, default=RESULTS / "latest.json", help="where the record goes")
-    add("--from-json", type=Path, help="report an earlier record instead of measuring")
+    add(
+        "--from-json", type=Path, nargs="+", help="report earlier records, pooled, and measure none"
+    )
     add("--update-readme", action="store_true", help="write the tables into README.md")
     add("--check", action="store_true", help="exit 1 unless the figures asked for are reached")
     options = parser.parse_args(arguments)
@@ -148,7 +151,9 @@ def _memory_by_dtype(options: argparse.Namespace, settings: Settings, mnist: Pat
 def main() -> int:
     options = parse()
     earlier = options.from_json
-    record = json.loads(earlier.read_text()) if earlier else measure(options)
+    record = (
+        pool([json.loads(path.read_text()) for path in earlier]) if earlier else measure(options)
+    )
     block = report.tables(record)
     print(block)
     if options.update_readme:

@@ -31,6 +31,7 @@ from benchmarks import (  # noqa: E402
     workloads,
 )
 from benchmarks.peers import PEERS, Peer, Result, environment  # noqa: E402
+from benchmarks.pool import pool  # noqa: E402
 from benchmarks.process import PeerError, Process, in_turn  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
 
@@ -283,7 +284,7 @@ def _cell(**given):
 
 
 def _record():
-    row = {"title": "pixels", "n": 9, "d": 3, "k": 2, "rounds": 20}
+    row = {"title": "pixels", "n": 9, "d": 3, "k": 2, "rounds": 20, "digest": "of rows"}
     cells = {
         "sklearn": _cell(seconds=[0.6, 0.7, 0.9], base_seconds=[0.1] * 3, version="1.9"),
         "fastkm": _cell(seconds=[0.1] * 3, base_seconds=[0.1] * 3),
@@ -300,6 +301,7 @@ def _record():
         },
         "settings": {
             "dtype": "float32", "threads": 2, "base": "fastkm", "turns": 3, "peers": list(cells),
+            "isa": None, "rows": None,
         },
         "workloads": {
             "a64": row | {"cells": cells},
@@ -323,6 +325,29 @@ def test_tables_show_ratios_losses_and_what_is_not_there():
     assert "float32 12.0 MB, uint8 53.0 MB" in text
     assert "Some CPU, 2 CPUs" in text
     assert "scikit-learn 1.9" in text
+
+
+def test_records_are_pooled_turn_by_turn():
+    one, other = _record(), _record()
+    for record, seconds in ((one, [3.0]), (other, [5.0, 10.0])):
+        record["machine"]["command"] = f"python -m benchmarks {len(seconds)}"
+        for row in record["workloads"].values():
+            for cell in row.get("cells", {}).values():
+                if cell["status"] == "ok":
+                    cell["seconds"], cell["base_seconds"] = seconds, [1.0] * len(seconds)
+    pooled = pool([one, other])
+    cell = pooled["workloads"]["a64"]["cells"]["sklearn"]
+    assert (cell["seconds"], cell["ratio"], cell["median"]) == ([3.0, 5.0, 10.0], 5.0, 5.0)
+    assert pooled["machine"]["command"] == "python -m benchmarks 1; python -m benchmarks 2"
+    other["workloads"]["a64"]["cells"]["sklearn"] |= {"status": "wrong"}
+    for records in ([one, other], [other, one]):
+        assert pool(records)["workloads"]["a64"]["cells"]["sklearn"]["status"] == "wrong"
+    other["workloads"]["a64"]["digest"] = "another"
+    with pytest.raises(ValueError, match="not of the same rows"):
+        pool([one, other])
+    other["machine"]["commit"] = "another"
+    with pytest.raises(ValueError, match="commit"):
+        pool([one, other])
 
 
 def test_readme_block_is_replaced_and_the_rest_kept(tmp_path):

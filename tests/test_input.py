@@ -220,6 +220,34 @@ def test_a_far_centroid_does_not_part_tiny_rows_from_their_own(rng):
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("far", [1e150, 1e288])
+def test_a_callable_may_place_a_seed_whose_square_is_out_of_range(kind, far):
+    # All rows are nearest to the first seed; the empty cluster takes the farthest one, 10.
+    rows = kind(np.array([[0.0], [1.0], [9.0], [10.0]]))
+    fitted = KMeans(2, init=lambda X, k, random_state: [[0.5], [far]], n_init=2).fit(rows)
+    assert fitted.labels_.tolist() == [0, 0, 1, 1]
+    assert fitted.cluster_centers_.tolist() == [[0.5], [9.5]]
+    assert fitted.inertia_ == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("size", [1.0, *TINY])
+@pytest.mark.parametrize("seeds", [[[16.0], [9.0]], [[-1e200], [1e150]], [[0.5], [1e288]]])
+@each_class
+def test_seeds_of_a_callable_are_those_of_an_array(cls, seeds, size, kind, rng):
+    rows = kind(rng.normal(size=(50, 1)) * size)
+    called = cls(2, init=lambda X, k, random_state: seeds, n_init=1, random_state=0).fit(rows)
+    given = cls(2, init=np.array(seeds), n_init=1, random_state=0).fit(rows)
+    assert_same_bits(called, given)
+    assert np.isfinite(called.inertia_)
+    if size == 1.0:
+        points = rows.toarray() if kind is csr_array else rows
+        distances = np.abs(points - called.cluster_centers_.T)
+        assert (distances[np.arange(50), called.labels_] <= distances.min(axis=1)).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
 def test_rows_are_labelled_under_centroids_whose_squares_are_out_of_range(kind):
     rows, centroids = np.array([[0.0], [1.0]]), np.array([[-1e288], [1e279]])
     fitted = KMeans(2, init=centroids, n_init=1).fit(centroids)

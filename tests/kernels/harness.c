@@ -109,6 +109,30 @@ static void label_in_bytes(const problem* p, const fastkm_kernels* kernels,
     CHECK(work.n_tried == n, "assign_bytes: all rows are tried");
 }
 
+/* Two owners, each of which sees every row and takes what is its own, find what one finds: rows
+ * enter a sum, leave one, or both. */
+static void sum_by_owners(const problem* p, const fastkm_kernels* kernels, const fastkm_sums* whole,
+                          const int32_t* none, const int32_t* moved) {
+    const int64_t n = p->points.n, d = p->points.d, k = p->k;
+    fastkm_scratch scratch = take_scratch(kernels, d, k);
+    fastkm_sums sums = *whole;
+    int32_t* rows = take((size_t)n * 4, 4);
+    sums.sums = zeros((size_t)(k * d) * 8, 8);
+    sums.low_sums = zeros((size_t)(k * d) * 8, 8);
+    sums.counts = zeros((size_t)k * 8, 8);
+    for (int64_t i = 0; i < n; i++) rows[i] = (int32_t)(n - 1 - i);
+    for (int owner = 0; owner < 2; owner++) {
+        sums.j_begin = owner ? k / 2 : 0;
+        sums.j_end = owner ? k : k / 2;
+        kernels->accumulate(&p->points, 0, n, none, p->labels, &scratch, &sums);
+        kernels->accumulate_listed(&p->points, rows, n, p->labels, moved, &scratch, &sums);
+    }
+    CHECK(memcmp(sums.sums, whole->sums, (size_t)(k * d) * 8) == 0 &&
+              memcmp(sums.low_sums, whole->low_sums, (size_t)(k * d) * 8) == 0 &&
+              memcmp(sums.counts, whole->counts, (size_t)k * 8) == 0,
+          "accumulate: sums of several owners");
+}
+
 static void sum_rows(const problem* p, const fastkm_kernels* kernels, const columns_of* columns) {
     const int64_t n = p->points.n, d = p->points.d, k = p->k;
     fastkm_scratch scratch = take_scratch(kernels, d, k);
@@ -135,6 +159,7 @@ static void sum_rows(const problem* p, const fastkm_kernels* kernels, const colu
     kernels->accumulate_listed(&p->points, rows, n_rows, p->labels, moved, &scratch, &sums);
     RECORD("accumulate_listed: sums", sums.sums, k * d);
     RECORD("accumulate_listed: counts", sums.counts, k);
+    sum_by_owners(p, kernels, &sums, none, moved);
     kernels->means(&sums, d, 0, k, means);
     RECORD("means", means, k * d);
     for (int64_t j = 0; j < k; j++)
@@ -304,15 +329,19 @@ static void run_dense(const problem* p, const fastkm_kernels* kernels) {
     measure(p, kernels, &columns.frame, &centroids);
     seed(p, kernels, &columns.frame, &centroids, &panels);
     copy_rows(p, kernels);
-    find_directions(p, kernels, &columns.frame);
+    const fastkm_basis basis = find_directions(p, kernels, &columns.frame);
+    if (basis.p) label_by_filter(p, kernels, &columns.frame, &basis);
     measure_silhouettes(p, kernels, &columns.frame);
     run_sparse(p, kernels);
+    run_in_threads(p, kernels, &columns.frame, &centroids, &columns);
 }
 
-int main(void) {
+/* harness [EVERY]: of the problems only every so many one. */
+int main(int n_arguments, char** arguments) {
+    const long every = n_arguments > 1 ? atol(arguments[1]) : 1;
     const fastkm_kernels* kernels;
     for (int index = 0; (kernels = fastkm_built(index)) != NULL; index++) {
-        int64_t n_problems = 0;
+        int64_t n_problems = 0, n_met = 0;
         if (!fastkm_is_supported(kernels)) {
             printf("%s: built, and this machine does not run it\n", kernels->isa);
             continue;
@@ -321,6 +350,7 @@ int main(void) {
         for (size_t s = 0; s < N_SIZES; s++)
             for (int kind = 0; kind < N_KINDS; kind++)
                 for (int layout = 0; layout < N_LAYOUTS; layout++) {
+                    if (n_met++ % every) continue;
                     const int dtype =
                         (int)(s + (size_t)kind + 5 * (size_t)layout) % FASTKM_N_DTYPES;
                     problem p =

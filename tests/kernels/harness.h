@@ -56,10 +56,16 @@ int64_t n_checks(void);
 int64_t n_recorded(void);
 int64_t n_failures(void);
 
-void find_directions(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
+/* Some of what the centroids span, p = 0 where that is nothing. */
+fastkm_basis find_directions(const problem* p, const fastkm_kernels* kernels,
+                             const fastkm_frame* frame);
+void label_by_filter(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame,
+                     const fastkm_basis* basis);
 void measure_silhouettes(const problem* p, const fastkm_kernels* kernels,
                          const fastkm_frame* frame);
 void run_sparse(const problem* p, const fastkm_kernels* kernels);
+void run_in_threads(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame,
+                    const fastkm_centroids* centroids, const columns_of* columns);
 
 static inline int64_t end_of(int64_t i, int64_t n) {
     return i + FASTKM_BLOCK_ROWS < n ? i + FASTKM_BLOCK_ROWS : n;

@@ -19,7 +19,8 @@ static fastkm_basis basis_of(const double* vectors, int64_t p, int64_t d) {
     return (fastkm_basis){p, tiles, directions, stride, 1e-5f};
 }
 
-void find_directions(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame) {
+fastkm_basis find_directions(const problem* p, const fastkm_kernels* kernels,
+                             const fastkm_frame* frame) {
     const int64_t n = p->points.n, d = p->points.d, rows = kernels->panel_rows, k = p->k;
     const int64_t m = k < N_DIRECTIONS ? k : N_DIRECTIONS, padded = (n + rows - 1) / rows * rows;
     double* vectors = take((size_t)(m * d) * 8, 8);
@@ -36,7 +37,7 @@ void find_directions(const problem* p, const fastkm_kernels* kernels, const fast
     if (half < m) rank = kernels->orthonormalise(vectors, lengths, rank, half, m, d);
     /* Their last bits are the instruction set's: no label depends on which directions they are. */
     CHECK(rank >= 0 && rank <= m && rank <= d, "orthonormalise: rank");
-    if (rank == 0) return;
+    if (rank == 0) return (fastkm_basis){0};
     const double skew = kernels->skewness(vectors, rank, d);
     CHECK(skew >= 0 && skew < 1e-6, "skewness: of what was made orthonormal");
     for (int64_t a = 0; a < rank; a++)
@@ -59,6 +60,7 @@ void find_directions(const problem* p, const fastkm_kernels* kernels, const fast
             CHECK(fabs(sketched - product) <= sketches.errors[i] + FLT_MIN,
                   "sketch: within its errors");
         }
+    return basis;
 }
 
 void measure_silhouettes(const problem* p, const fastkm_kernels* kernels,
