@@ -16,7 +16,7 @@ static void label_beside(const problem* p, const fastkm_kernels* kernels,
         raw[r] = take((size_t)(k * d) * 8, 8);
         memcpy(raw[r], r ? raw[r - 1] : p->centroids, (size_t)(k * d) * 8);
         if (r) move_centroids(p, r, raw[r]);
-        pack_all(kernels, frame, raw[r], &packed[r]);
+        pack_centroids(kernels, frame, raw[r], &packed[r]);
         runs[r] = (fastkm_labelling){&packed[r], take((size_t)n * 4, 4)};
     }
     for (int64_t i = 0; i < n; i += FASTKM_BLOCK_ROWS)
@@ -43,7 +43,7 @@ static void propose_beside(const problem* p, const fastkm_kernels* kernels,
         memcpy(raw, p->centroids, (size_t)(k * d) * 8);
         for (int turn = 0; turn < r; turn++) move_centroids(p, turn, raw);
         packed[r] = take_centroids(k, d);
-        pack_all(kernels, frame, raw, &packed[r]);
+        pack_centroids(kernels, frame, raw, &packed[r]);
         for (int64_t i = 0; i < n; i++) closest[i] = p->sq_dists[i * k + r % k];
         runs[r] = (fastkm_proposal){&packed[r], closest, take((size_t)n * 4, 4), take(of_blocks, 8),
                                     take(of_blocks, 8)};

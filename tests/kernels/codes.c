@@ -106,7 +106,7 @@ void propose_in_codes(const problem* p, const fastkm_kernels* kernels, const fas
         chosen[j] = (j * 7 + 3) % n;
         memcpy(raw + j * d, p->X + chosen[j] * d, (size_t)d * 8);
     }
-    pack_all(kernels, frame, raw, &candidates);
+    pack_centroids(kernels, frame, raw, &candidates);
     const fastkm_sketched sketched =
         sketch_candidates(p, kernels, frame, &codes, basis.skew, chosen, &candidates);
     find_nearest(p->X, raw, n, d, k, sq_dists, nearest);

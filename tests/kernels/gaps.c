@@ -100,11 +100,11 @@ void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const column
         fastkm_cell_work work = {0};
         int64_t n_changed = 0;
         memcpy(labels_old, labels, (size_t)n * 4);
-        pack_all(kernels, frame, raw, &packed);
+        pack_centroids(kernels, frame, raw, &packed);
         kernels->follow_gaps(frame, &packed, 0, &gaps);
         if (turn == 3) { /* and on, before any row is labelled */
             move_centroids(p, turn, raw);
-            pack_all(kernels, frame, raw, &packed);
+            pack_centroids(kernels, frame, raw, &packed);
             kernels->follow_gaps(frame, &packed, 1, &gaps);
         }
         find_nearest(p->X, raw, n, d, k, sq_dists, wanted);

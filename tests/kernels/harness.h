@@ -63,8 +63,8 @@ void run_sparse(const problem* p, const fastkm_kernels* kernels);
 
 /* Centroids that move, in rounds.c. */
 fastkm_centroids take_centroids(int64_t k, int64_t d);
-void pack_all(const fastkm_kernels* kernels, const fastkm_frame* frame, const double* raw,
-              fastkm_centroids* packed);
+void pack_centroids(const fastkm_kernels* kernels, const fastkm_frame* frame, const double* raw,
+                    fastkm_centroids* packed);
 void move_centroids(const problem* p, int turn, double* centroids);
 fastkm_sums take_sums(const problem* p, const columns_of* columns);
 void check_sums(const problem* p, const fastkm_kernels* kernels, const fastkm_sums* followed,

@@ -100,7 +100,7 @@ void label_in_cells(const problem* p, const fastkm_kernels* kernels, const colum
         fastkm_cell_work work = {0};
         int64_t n_changed = 0;
         memcpy(labels_old, labels, (size_t)n * 4);
-        pack_all(kernels, frame, raw, &packed);
+        pack_centroids(kernels, frame, raw, &packed);
         follow(kernels, &packed, &cells.table);
         find_nearest(p->X, raw, n, d, k, sq_dists, wanted);
         for (int64_t g = 0; g < n_groups; g++)

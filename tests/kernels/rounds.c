@@ -11,8 +11,8 @@ fastkm_centroids take_centroids(int64_t k, int64_t d) {
                               0};
 }
 
-void pack_all(const fastkm_kernels* kernels, const fastkm_frame* frame, const double* raw,
-              fastkm_centroids* packed) {
+void pack_centroids(const fastkm_kernels* kernels, const fastkm_frame* frame, const double* raw,
+                    fastkm_centroids* packed) {
     packed->raw = raw;
     packed->max_norm = 0;
     for (int64_t j = 0; j < packed->k; j += 24) {
