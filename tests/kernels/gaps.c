@@ -102,8 +102,8 @@ void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const column
         memcpy(labels_old, labels, (size_t)n * 4);
         pack_centroids(kernels, frame, raw, &packed);
         kernels->follow_gaps(frame, &packed, 0, &gaps);
-        if (turn == 3) { /* and on, before any row is labelled */
-            move_centroids(p, turn, raw);
+        if (turn >= 3) { /* and hardly on, before any row is labelled: the first move counts */
+            move_centroids(p, 20, raw);
             pack_centroids(kernels, frame, raw, &packed);
             kernels->follow_gaps(frame, &packed, 1, &gaps);
         }
@@ -118,6 +118,6 @@ void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const column
         }
         CHECK(work.n_changed == n_changed, "assign_by_gaps: counts the rows that change");
         check_sums(p, kernels, &sums, labels, &scratch, "assign_by_gaps: sums");
-        move_centroids(p, turn, raw);
+        move_centroids(p, turn % 2, raw); /* far, so that what is forgotten shows */
     }
 }
