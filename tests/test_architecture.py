@@ -126,6 +126,23 @@ print(sorted({".".join(name.split(".")[:2]) for name in set(sys.modules) - befor
     assert loaded & heavy == set()
 
 
+def test_importing_fastkm_loads_no_package_beyond_what_scikit_learns_base_has():
+    code = """
+import sys
+import sklearn.base
+before = {name.partition(".")[0] for name in sys.modules}
+import fastkm
+print(sorted({name.partition(".")[0] for name in sys.modules} - before))
+"""
+    out = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert out.returncode == 0, out.stderr
+    loaded = set(ast.literal_eval(out.stdout)) - set(sys.stdlib_module_names)
+    # Cython's modules share a module without a file for their types.
+    assert {name for name in loaded if not name.startswith("_cython_")} == {"fastkm"}
+
+
 @pytest.mark.parametrize("name", ["callbacks", "datasets", "evaluation", "exceptions", "plotting"])
 def test_public_modules_are_there_once_the_package_is_imported(name):
     code = f"import fastkm; print('{name}' in dir(fastkm), fastkm.{name}.__name__)"

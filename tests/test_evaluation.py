@@ -67,6 +67,17 @@ def test_majority_accuracy_by_hand():
     assert clustering_accuracy(Y, LABELS) == 6 / 8
 
 
+def test_order_of_classes_and_labels_matters_by_majority_alone():
+    # Two clusters in a class: its majority lacks one row of five, and the clusters' none.
+    y, labels = [0, 0, 0, 1, 1], [0, 0, 1, 2, 2]
+    assert clustering_accuracy(y, labels) == 1.0
+    assert clustering_accuracy(labels, y) == 4 / 5
+    for one, other in [(y, labels), (labels, y)]:
+        assert clustering_accuracy(one, other, matching="one-to-one") == 4 / 5
+    with pytest.raises(TypeError, match="labels must hold integers"):
+        clustering_accuracy(labels, ["a", "a", "a", "b", "b"])
+
+
 def test_one_to_one_pairs_each_class_with_one_cluster():
     # Majority names both clusters 1 and 2 "b"; one to one only one of them may be, of two rows.
     y, labels = ["a", "a", "b", "b", "b"], [0, 0, 1, 1, 2]

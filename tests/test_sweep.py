@@ -512,6 +512,7 @@ def test_rows_ascend_whatever_the_order_of_ks():
         ({"ks": [0, 2]}, ValueError, "must be 1 or more; got 0"),
         ({"ks": [2, 91]}, ValueError, "at most the number of rows of X, 90; got 91"),
         ({"ks": 3}, TypeError, "must list numbers of clusters"),
+        ({"ks": 2, "y": 10}, TypeError, r"ks must list numbers .*such as range\(2, 11\); got 2"),
         ({"ks": "23"}, TypeError, "must list numbers of clusters"),
         ({"ks": [2.0]}, TypeError, "must be an integer; got 2.0"),
         ({"ks": [True]}, TypeError, "must be an integer; got True"),

@@ -43,6 +43,18 @@ def check_rows(X: Any) -> Any:
     return rows
 
 
+def check_lists_ks(ks: Any) -> None:
+    """Check that `ks` lists something: asked before y, which ``sweep(X, 2, 10)`` gives as 10.
+
+    Raises
+    ------
+    TypeError
+        If `ks` is text or not iterable.
+    """
+    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable):
+        raise TypeError(f"ks must list numbers of clusters, such as range(2, 11); got {ks!r}.")
+
+
 def check_ks(ks: Iterable[int], n: int) -> list[int]:
     """Return the numbers of clusters in ascending order.
 
@@ -53,8 +65,7 @@ def check_ks(ks: Iterable[int], n: int) -> list[int]:
     ValueError
         If it is empty, repeats a number, or one is below 1 or above n.
     """
-    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable):
-        raise TypeError(f"ks must list numbers of clusters, such as range(2, 11); got {ks!r}.")
+    check_lists_ks(ks)
     numbers = sorted(check_count(k, "every k of ks", 1) for k in ks)
     if not numbers:
         raise ValueError("ks must name at least one number of clusters; got none.")

@@ -161,6 +161,10 @@ def clustering_accuracy(
     the "majority" accuracy, as it picks among fewer ways of naming. The majority's is also known as
     purity, the other as clustering accuracy (ACC).
 
+    Classes come first, as in scikit-learn's metrics. Integers given the other way round cannot be
+    told from these: "one-to-one" is the same either way, but "majority" is not, and grows with the
+    number of classes instead of that of clusters.
+
     References
     ----------
     Kuhn (1955), "The Hungarian method for the assignment problem", Naval Research Logistics

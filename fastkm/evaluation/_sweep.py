@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
 from ..kmeans import KMeans
-from ._checks import check_count, check_ks, check_rows_and_classes
+from ._checks import check_count, check_ks, check_lists_ks, check_rows_and_classes
 from ._fits import check_estimator, is_seeded, labels_of_fit, with_clusters
 from ._gap import BOXES, Box, log_dispersion, reference_of
 from ._measures import (
@@ -147,6 +147,7 @@ def sweep(
     >>> round(table["ari"][2], 3)
     1.0
     """
+    check_lists_ks(ks)
     rows, classes = check_rows_and_classes(X, y)
     numbers = check_ks(ks, rows.shape[0])
     if estimator is None:

@@ -67,11 +67,11 @@ static fastkm_filter take_filter(const problem* p, const fastkm_kernels* kernels
 static void follow(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame,
                    const fastkm_basis* basis, const double* now, const double* before,
                    fastkm_filter* filter) {
-    const int64_t k = p->k, middle = k / 2;
+    const int64_t k = p->k, d = p->points.d, middle = k / 2;
     const float* moves = filter->centroids.moves;
     float fastest = 0, second = 0, max_sq_norm = 0;
-    kernels->follow(frame, basis, now, before, p->points.d, k, 0, middle, &filter->centroids);
-    kernels->follow(frame, basis, now, before, p->points.d, k, middle, k, &filter->centroids);
+    kernels->follow(frame, basis, now, before, d, k, 0, middle, &filter->centroids);
+    kernels->follow(frame, basis, now, before, d, k, middle, k, &filter->centroids);
     filter->max_error = 0;
     for (int64_t j = 0; j < k; j++) {
         const double inside_sq = filter->centroids.sq_norms[j];
@@ -84,14 +84,23 @@ static void follow(const problem* p, const fastkm_kernels* kernels, const fastkm
     filter->max_norm = (float)(sqrt(max_sq_norm) * (1 + 1e-6));
     for (int64_t j = 0; j < k; j++) {
         const int64_t c = filter->centroids.order[j];
-        double sq_move = 0;
-        for (int64_t f = 0; f < p->points.d; f++) {
-            const double move =
-                (now[c * p->points.d + f] - before[c * p->points.d + f]) * frame->scale;
+        const double *to = now + c * d, *from = before + c * d;
+        double sq_move = 0, sq_inside = 0;
+        for (int64_t f = 0; f < d; f++) {
+            const double move = (to[f] - from[f]) * frame->scale;
             sq_move += move * move;
         }
+        for (int64_t q = 0; q < basis->p; q++) {
+            double inside = 0;
+            for (int64_t f = 0; f < d; f++)
+                inside += (to[f] - from[f]) * frame->scale *
+                          basis->directions[f * basis->stride + q];
+            sq_inside += inside * inside;
+        }
+        const double drift = filter->centroids.drifts[j];
         CHECK(moves[j] >= sqrt(sq_move), "follow: moves are upper bounds");
-        CHECK(filter->centroids.drifts[j] <= moves[j], "follow: drifts are parts of the moves");
+        CHECK(drift * drift >= sq_move - sq_inside * (1 + 1e-9) - 1e-12 * sq_move,
+              "follow: drifts are upper bounds of what is outside");
         fastkm_travel* travel = filter->travels + c;
         travel->alone += moves[j];
         travel->with_fastest += (double)moves[j] + (moves[j] == fastest ? second : fastest);

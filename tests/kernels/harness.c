@@ -329,6 +329,10 @@ static void run_dense(const problem* p, const fastkm_kernels* kernels) {
     measure(p, kernels, &columns.frame, &centroids);
     seed(p, kernels, &columns.frame, &centroids, &panels);
     copy_rows(p, kernels);
+    run_beside(p, kernels, &columns.frame);
+    label_by_gaps(p, kernels, &columns);
+    label_in_cells(p, kernels, &columns);
+    propose_in_codes(p, kernels, &columns.frame);
     const fastkm_basis basis = find_directions(p, kernels, &columns.frame);
     if (basis.p) label_by_filter(p, kernels, &columns.frame, &basis);
     measure_silhouettes(p, kernels, &columns.frame);

@@ -67,6 +67,20 @@ void run_sparse(const problem* p, const fastkm_kernels* kernels);
 void run_in_threads(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame,
                     const fastkm_centroids* centroids, const columns_of* columns);
 
+/* Centroids that move, in rounds.c. */
+fastkm_centroids take_centroids(int64_t k, int64_t d);
+void pack_centroids(const fastkm_kernels* kernels, const fastkm_frame* frame, const double* raw,
+                    fastkm_centroids* packed);
+void move_centroids(const problem* p, int turn, double* centroids);
+fastkm_sums take_sums(const problem* p, const columns_of* columns);
+void check_sums(const problem* p, const fastkm_kernels* kernels, const fastkm_sums* followed,
+                const int32_t* labels, fastkm_scratch* scratch, const char* name);
+
+void run_beside(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
+void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
+void label_in_cells(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
+void propose_in_codes(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
+
 static inline int64_t end_of(int64_t i, int64_t n) {
     return i + FASTKM_BLOCK_ROWS < n ? i + FASTKM_BLOCK_ROWS : n;
 }

@@ -18,7 +18,7 @@ static double uniform(void) {
 
 #define GUARD_BYTES 192
 #define GUARD 0xa5
-#define MOST_TAKEN 512
+#define MOST_TAKEN 1024
 static struct {
     unsigned char *memory, *begin;
     size_t n_bytes;
