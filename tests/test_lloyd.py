@@ -9,7 +9,7 @@ import reference
 import sklearn.cluster
 from core_tools import DTYPES, ISAS, interrupted_after, layouts, needs_timer, unchanged
 
-from fastkm import KMeans, _lloyd
+from fastkm import KMeans, MiniBatchKMeans, _lloyd
 from fastkm._problem import Problem
 
 
@@ -193,6 +193,60 @@ def test_extreme_values_end_without_a_warning(scale):
     assert (np.abs(result.centroids[:, 0] - expected) <= 1e-12 * 11 * scale).all()
     assert result.labels.tolist() == [0, 0, 1, 1, 1]
     assert not np.isnan(result.inertia)
+
+
+# Seeds beside rows of some size, and the exponent with which float64 squares both of them.
+FAR_SEEDS = {
+    "all are far": (1.0, [[1e150, 0, 1], [-2e150, 1e149, 0], [0, 1e150, -1e140]], 0),
+    "one is near": (1.0, [[1e150, 0, 1], [0.5, 0.25, 0], [0, -1e150, 0]], 0),
+    "rows are tiny": (1e-160, [[3, 1, 0], [1, 2, 0.5], [-2, 0, 1]], 480),
+    "rows are tiny, one seed is": (1e-160, [[3, 1, 0], [1e-160, 0, 0], [-2, 0, 1]], 480),
+}
+
+
+def seeded_far(case, rng, way):
+    """Return rows, seeds, what init is, and the exponent."""
+    size, seeds, exponent = FAR_SEEDS[case]
+    seeds = np.array(seeds)
+    init = seeds if way == "array" else lambda X, n_clusters, random_state: seeds
+    return rng.normal(size=(90, 3)) * size, seeds, init, exponent
+
+
+# Mutation: Problem.cover returns at once.
+@pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
+@pytest.mark.parametrize("way", ["array", "callable"])
+@pytest.mark.parametrize("case", FAR_SEEDS)
+def test_fits_from_seeds_far_outside_the_rows_are_the_oracles(case, way, algorithm, rng):
+    X, seeds, init, exponent = seeded_far(case, rng, way)
+    oracle = reference.lloyd(np.ldexp(X, exponent), np.ldexp(seeds, exponent), tol=0)
+    kmeans = KMeans(3, init=init, n_init=1, tol=0, algorithm=algorithm).fit(X)
+    assert np.array_equal(kmeans.labels_, oracle.labels)
+    assert kmeans.n_iter_ == oracle.n_iter
+    centres = np.ldexp(kmeans.cluster_centers_, exponent)
+    largest = np.ldexp(np.abs(X).max(axis=0), exponent)
+    assert (np.abs(centres - oracle.centroids) <= 1e-12 * largest).all()
+    # Beside 1e-320 a number of float64 is 5e-324.
+    expected = np.ldexp(oracle.inertia, -2 * exponent)
+    np.testing.assert_allclose(kmeans.inertia_, expected, rtol=1e-12, atol=1e-323)
+
+
+@pytest.mark.parametrize("way", ["array", "callable"])
+@pytest.mark.parametrize("case", FAR_SEEDS)
+def test_a_batch_learnt_from_seeds_far_outside_the_rows_is_the_oracles(case, way, rng):
+    X, seeds, init, exponent = seeded_far(case, rng, way)
+    rows, seeds = np.ldexp(X, exponent), np.ldexp(seeds, exponent)
+    learnt = MiniBatchKMeans(3, init=init, n_init=1, reassignment_ratio=0).partial_fit(X)
+    # The first batch makes each seed the mean of its rows; a seed without rows stays.
+    labels = reference.assign(rows, seeds)
+    means = [rows[labels == j].mean(axis=0) if j in labels else seeds[j] for j in range(3)]
+    largest = np.abs(rows).max(axis=0)
+    centres = np.ldexp(learnt.cluster_centers_, exponent)
+    for j in range(3):
+        room = 1e-12 * largest if j in labels else 0
+        assert (np.abs(centres[j] - means[j]) <= room).all()
+    assert np.array_equal(learnt.labels_, reference.assign(rows, centres))
+    expected = np.ldexp(reference.inertia(rows, learnt.labels_, centres), -2 * exponent)
+    np.testing.assert_allclose(learnt.inertia_, expected, rtol=1e-12, atol=1e-323)
 
 
 @needs_timer

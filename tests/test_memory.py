@@ -41,8 +41,8 @@ START = """
 """
 
 
-def _run(code, *arguments):
-    program = textwrap.dedent(START) + textwrap.dedent(code)
+def _run(code, *arguments, tools=""):
+    program = "".join(map(textwrap.dedent, (START, tools, code)))
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -82,6 +82,126 @@ def test_peak_over_start_is_that_of_rows_and_not_of_values(dtype, layout, tmp_pa
     assert in_batches <= most
     assert in_full <= most
     assert filtered <= most + BYTES_OF_FILTER
+
+
+PEAKS = """
+    from scipy.sparse import csr_matrix
+    from fastkm.evaluation import silhouette_score
+
+    def peak(call):
+        start = status("VmRSS")
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        call()
+        return status("VmHWM") - start
+
+    def rows(dtype, n, d):
+        X = np.empty((n, d), dtype)
+        for start in range(0, n, 1000):
+            X[start : start + 1000] = tile(dtype, 1000, d)
+        return X
+
+    options = {"n_init": 1, "random_state": 0, "n_threads": 2, "max_iter": 6, "tol": 0}
+"""
+# What is returned of a row, and what that is made of: a label; a distance to its centroid, as well;
+# distances to all. Silhouettes: what a row is among the rows of its cluster (8 numbers), its
+# distances and reach, in two orders (10), and itself.
+OF_ROW = {"predict": 4, "score": 4 + 8, "transform": 8 * K, "silhouette": 8 * 19}
+# Silhouettes of two threads: packed rows of a task and targets (4 MiB and 256 KiB at most).
+# Of means: a block of 64 Ki values, three times in float64.
+BESIDE_SILHOUETTES = 2 * (1024 * 4 * (D + 1) + 2**18) + 3 * 8 * 2**18
+
+
+@pytest.mark.skipif(not CAN_CLEAR_PEAKS, reason="peaks cannot be cleared here")
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_peaks_of_calls_are_those_of_what_they_return(dtype):
+    code = """
+        dtype = sys.argv[1]
+        n, d, k = map(int, sys.argv[2:])
+        X = rows(dtype, n, d)
+        kmeans = KMeans(k, **options).fit(X)
+        few, labels = X[:3000], kmeans.labels_
+        calls = {
+            "predict": kmeans.predict,
+            "score": kmeans.score,
+            "transform": kmeans.transform,
+            "silhouette": lambda X: silhouette_score(X, labels[: len(X)], n_threads=2),
+        }
+        for name, call in calls.items():
+            call(few)  # modules and threads are there
+            print(name, peak(lambda: call(X)))
+    """
+    n = 20_000
+    told = _run(code, dtype, n, D, K, tools=PEAKS)
+    for name, peak in zip(told[::2], map(int, told[1::2]), strict=True):
+        most = n * OF_ROW[name] + BYTES_BESIDE
+        if name == "silhouette":
+            most += BESIDE_SILHOUETTES
+            assert most < n * D * 4  # less than X in float32, or than an eighth of all distances
+        else:
+            assert most - n * OF_ROW[name] < n * D  # less than X in bytes
+        assert peak <= most, name
+    assert told[::2] == list(OF_ROW)
+
+
+@pytest.mark.skipif(not CAN_CLEAR_PEAKS, reason="peaks cannot be cleared here")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_peaks_on_sparse_rows_are_those_of_rows_and_not_of_entries(dtype):
+    code = """
+        n, d, k, n_entries = map(int, sys.argv[2:])
+        width = d // n_entries
+        columns = np.random.default_rng(0).integers(width, size=(n, n_entries), dtype="i4")
+        columns += np.arange(n_entries, dtype="i4") * width
+        values = rows(sys.argv[1], n, n_entries)
+        starts = np.arange(n + 1, dtype="i4") * n_entries
+        X = csr_matrix((values.ravel(), columns.ravel(), starts), shape=(n, d))
+        few = X[:3000]
+        for cls in KMeans, MiniBatchKMeans:
+            kmeans = cls(k, **options).fit(few)
+            for call in kmeans.fit, kmeans.predict, kmeans.score:
+                print(peak(lambda: call(X)))
+    """
+    n, d, n_entries = N, 2048, 128
+    # As of dense rows, and a row's norm and where its entries begin, in int64.
+    # MiniBatchKMeans gathers batches of 1024 rows, and thrice as many for its seeds.
+    of_entry = np.dtype(dtype).itemsize + 4
+    batches = 2 * 3 * 1024 * n_entries * of_entry
+    most = n * (BYTES_OF_ROW + 16) + 120 * K * d + BYTES_BESIDE
+    assert most + batches < n * n_entries * 4  # less than a copy of the entries' columns
+    peaks = list(map(int, _run(code, dtype, n, d, K, n_entries, tools=PEAKS)))
+    assert len(peaks) == 6
+    assert max(peaks[:3]) <= most, peaks
+    assert max(peaks[3:]) <= most + batches, peaks
+
+
+@pytest.mark.skipif(not CAN_CLEAR_PEAKS, reason="peaks cannot be cleared here")
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_peaks_with_many_centroids_are_those_of_rows_and_of_centroids(dtype):
+    code = """
+        n, d, k = map(int, sys.argv[2:])
+        X = rows(sys.argv[1], n, d)
+        KMeans(8, **options).fit(X[:3000])
+        kmeans = KMeans(k, init="random", algorithm="lloyd", **options)
+        print(peak(lambda: kmeans.fit(X)), peak(lambda: kmeans.predict(X)))
+        print(peak(lambda: KMeans(k, init="random", algorithm="elkan", **options).fit(X)))
+        print(peak(lambda: MiniBatchKMeans(k, init="random", **options).fit(X)))
+    """
+    n, k = 16_000, 1000
+    # Of a centroid's value: before and after an update, while it is formed, as the attribute and as
+    # first drawn, 5 in float64; sums in two limbs; packed in float32 and float64; in bytes and
+    # framed for these.
+    of_value = 5 * 8 + 2 * 8 + 12 + 5
+    # Of two threads: k lower bounds for each of a panel's 48 rows at most, thrice in the filter.
+    most = n * BYTES_OF_ROW + k * D * of_value + 2 * 3 * 48 * 4 * k + BYTES_BESIDE
+    # The filter's framed centroids and sketches in float32 and, of two rounds, in float64.
+    of_filter = 0.3 * 4 * D * n + k * D * (4 + 0.3 * (4 + 2 * 8))
+    batches = 2 * 3 * 1024 * D * np.dtype(dtype).itemsize
+    assert most + of_filter < n * k * 4  # less than all distances in float32
+    in_full, predicted, filtered, in_batches = map(int, _run(code, dtype, n, D, k, tools=PEAKS))
+    assert in_full <= most
+    assert predicted <= most - n * (BYTES_OF_ROW - 4) - k * D * (4 * 8 + 2 * 8)  # packed, a copy
+    assert filtered <= most + of_filter
+    assert in_batches <= most + batches
 
 
 @pytest.mark.skipif(not HAS_LIMIT, reason="the limit says nothing here")
