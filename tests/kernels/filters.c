@@ -93,8 +93,8 @@ static void follow(const problem* p, const fastkm_kernels* kernels, const fastkm
         for (int64_t q = 0; q < basis->p; q++) {
             double inside = 0;
             for (int64_t f = 0; f < d; f++)
-                inside += (to[f] - from[f]) * frame->scale *
-                          basis->directions[f * basis->stride + q];
+                inside +=
+                    (to[f] - from[f]) * frame->scale * basis->directions[f * basis->stride + q];
             sq_inside += inside * inside;
         }
         const double drift = filter->centroids.drifts[j];
