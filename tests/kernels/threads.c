@@ -33,7 +33,7 @@ static void* take_part(void* of_thread) {
         s->kernels->assign(points, s->frame, s->centroids, i, end, 1, &s->scratch, s->labels + i);
         s->kernels->accumulate(points, i, end, s->none, s->labels, &s->scratch, &s->own);
         s->kernels->own_sq_dists(points, s->frame, s->centroids, i, end, s->labels, &s->scratch,
-                                 s->sq_dists);
+                                 s->sq_dists + i);
         if (s->p->k > FASTKM_MAX_CANDIDATES) continue;
         s->kernels->accept(points, s->frame, s->centroids, i, end, 0, s->masks, &s->scratch,
                            s->closest);
