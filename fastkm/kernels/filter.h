@@ -305,7 +305,8 @@ static void list_open(const filter_pass* pass, filtered_panel* panel, vf limit, 
     uint32_t open = ~vm_bits(is_above) & ((1u << LANES) - 1);
     if (pass->filter->by_rows)
         keep_product(panel, r_begin, vf_select(is_above, product, vf_set1(INFINITY)), j);
-    for (int64_t r = r_begin; open; r++, open >>= 1) {
+    /* Past the panel's end a product that is no number is not above the limit either. */
+    for (int64_t r = r_begin; open && r < panel->n_rows; r++, open >>= 1) {
         fastkm_candidate_list* list = &panel->lists[r];
         if (!(open & 1) || is_excluded_rival(pass, panel, r, j, products[r])) continue;
         if (list->count < FASTKM_KEPT_CANDIDATES) {
