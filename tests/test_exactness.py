@@ -185,7 +185,6 @@ def test_the_filter_labels_values_near_float32s_largest(isa, technique, case):
     check_positions(technique, isa, ("ends of float32", 0, *case))
 
 
-@pytest.mark.xfail(strict=False, reason="forced bytes mislabel a row of these; see reliability.md")
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
 def test_bytes_label_values_near_float32s_largest(isa):
     check_positions(Bytes, isa, ("ends of float32", 0, (65, 64, 2), 65))

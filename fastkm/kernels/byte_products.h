@@ -375,6 +375,8 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
         centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
         measure_coded(pass, nearest->index[r], &measured[o]);
         limits[r] = lower_limit(pass, &measured[o], sq_norms[r], rows->constants[r]);
+        /* A row may leave float32 with its frame: then nothing is excluded. */
+        if (!(fabsf(limits[r]) < INFINITY)) limits[r] = INFINITY;
     }
     n_listed = list_lowers(pass->work->lowers, limits, k, lists);
     pass->work->n_listed += n_listed;
