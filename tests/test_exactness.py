@@ -190,6 +190,21 @@ def test_bytes_label_values_near_float32s_largest(isa):
     check_positions(Bytes, isa, ("ends of float32", 0, (65, 64, 2), 65))
 
 
+def test_fits_label_rows_that_leave_float32_with_their_shift():
+    # Clusters far apart, so that products of bytes settle nearly all rows. float32 holds the rows,
+    # though not those of eight clusters less the mean of all.
+    g, n, d, k = np.random.default_rng(0), 20_000, 64, 256
+    seeds = g.uniform(-1, 1, size=(k, d)) * 1.6e38 + 1.7e38
+    seeds[1:9, 0] = -3.3e38
+    clusters = g.integers(0, k, size=n)
+    clusters[:k] = np.arange(k)
+    largest = np.finfo(np.float32).max
+    X = (seeds[clusters] + g.normal(size=(n, d)) * 1e36).clip(-largest, largest).astype(np.float32)
+    km = KMeans(k, init=X[:k], max_iter=1, n_threads=2).fit(X)
+    assert np.array_equal(km.labels_, clusters)
+    assert np.array_equal(km.predict(X), clusters)
+
+
 @pytest.mark.parametrize("algorithm", ["auto", "lloyd", "elkan"])
 @given(data=DATA)
 @settings(max_examples=40, deadline=None)
