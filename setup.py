@@ -119,7 +119,7 @@ setup(
             "fastkm._core",
             ["fastkm/_core.pyx"],
             include_dirs=[str(KERNELS)],
-            depends=[*HEADERS, *sorted(str(path) for path in Path("fastkm").glob("*.pxi"))],
+            depends=[*HEADERS, *sorted(str(path) for path in Path("fastkm").glob("*.px[di]"))],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_ABI3 else [],
             py_limited_api=IS_ABI3,
             extra_compile_args=EXTENSION_FLAGS,

@@ -8,7 +8,7 @@ from pathlib import Path
 MAX_MEGABYTES = 3.0
 WANTED = ["fastkm/_core.pyi", "fastkm/py.typed"]
 LICENCES = ["LICENSE", *(f"licenses/{path.name}" for path in sorted(Path("licenses").iterdir()))]
-SOURCES = (".c", ".h", ".pyx", ".pxi", ".o", ".a")
+SOURCES = (".c", ".h", ".pyx", ".pxd", ".pxi", ".o", ".a")
 # Where build machines keep checkouts and temporary files: cibuildwheel's images, GitHub's runners.
 BUILD_PATHS = re.compile(rb"(/tmp/|/home/|/Users/|/project/|[A-Z]:\\a\\)[\w./\\-]*")
 

@@ -1,0 +1,56 @@
+# The threads of a call: how many are worth waking, their scratch memory, and the blocks that each takes.
+
+cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
+    cdef double most = work / 2e6 + 1
+    if n_threads > n_tasks:
+        n_threads = <int>n_tasks
+    if n_threads > most:
+        n_threads = <int>most
+    return threads_to_take(n_threads) if n_threads > 1 else 1
+
+
+cdef class _Crew:
+    """The threads of a call and each one's scratch memory."""
+    cdef Points points
+    cdef const fastkm_kernels* kernels
+    cdef int n_threads
+    cdef _Memory scratch_memory
+    cdef _Memory scratch_table
+    cdef fastkm_scratch* scratches
+
+    def __cinit__(self, Points points not None, int64_t k, int n_threads, str isa not None):
+        cdef int t
+        if n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
+        self.points = points
+        self.kernels = _kernels(isa)
+        self.n_threads = n_threads if FASTKM_OPENMP else 1
+        cdef size_t n_bytes = fastkm_scratch_bytes(self.kernels, points.d, k)
+        self.scratch_memory = _Memory()
+        self.scratch_memory.allocate(n_bytes * self.n_threads)
+        self.scratch_table = _Memory()
+        self.scratch_table.allocate(self.n_threads * sizeof(fastkm_scratch))
+        self.scratches = <fastkm_scratch*>self.scratch_table.start
+        for t in range(self.n_threads):
+            self.scratches[t] = fastkm_scratch_in(
+                self.scratch_memory.start + t * n_bytes, self.kernels, points.d, k
+            )
+
+    cdef int threads_for(self, int64_t n_tasks, double work) noexcept nogil:
+        """Threads worth waking for so many tasks and, in all, so many multiplications."""
+        return _threads_worth(self.n_threads, n_tasks, work)
+
+
+cdef int64_t _chunk(int64_t n_blocks, int n_threads, double work) noexcept nogil:
+    """Blocks handed out at once: neighbours, whose rows are prefetched; but at least eight turns a thread."""
+    cdef int64_t by_work = <int64_t>(2e6 / (work / n_blocks + 1)) + 4
+    cdef int64_t by_turns = n_blocks // (8 * n_threads) + 1
+    return by_work if by_work < by_turns else by_turns
+
+
+cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) except -1:
+    if length != n or start < 0 or stop < start or stop > n or start % FASTKM_BLOCK_ROWS:
+        raise ValueError(
+            f"rows {start} to {stop} of arrays of length {length} do not fit {n} points in blocks."
+        )
+    return 0
