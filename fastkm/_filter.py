@@ -11,6 +11,7 @@ Halko, Martinsson and Tropp (2011), "Finding structure with randomness", SIAM Re
 4.3: the subspace.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,16 +49,21 @@ EXPECTED_DRIFT = 0.03
 # With so many clusters rows of one label are brought together, so that tiles of centroids can be
 # left out, and anew once this share of them has another label. With fewer, rows are left out.
 CLUSTERS_TO_SORT, SORT_AGAIN = 128, 0.2
-# What bounds that last leave: of the products in sketches, where rows are sorted at once, and of
-# the rows and distances that sketches alone would.
-SHARE_OF_PRODUCTS, SHARE_OF_READS = 0.5, 0.65
+# What bounds that last leave in a run of EXPECTED_ROUNDS: of the products in sketches, where rows
+# are sorted, this over the root of their length (e256, f1000 and g2000: 4.0 to 4.6), and of the
+# rows and distances that sketches alone would. They say little in the first rounds: with fewer
+# rounds they leave more, by these powers of the number, where rows are sorted and where not.
+SHARE_OF_PRODUCTS, SHARE_OF_READS = 4.2, 0.55
+GROWTH_SORTED, GROWTH_BY_ROWS = 0.3, 0.45
 # Rounds that a run is expected to have left, at most.
 EXPECTED_ROUNDS = 20
 # Shares of the work of brute force: start the filter below the first, end it at once above the
-# second, and above the third in two rounds on end.
-PROMISING, HOPELESS, TOO_DEAR = 0.8, 1.3, 0.9
-# Another round of brute force before the filter if bytes make it cost this share of float32's.
-CHEAP_IN_BYTES = 0.6
+# second, and above the third in two rounds on end. The first rounds are the dearest: those of
+# f1000 fall from 1.2 to 0.4, in all 0.7.
+PROMISING, HOPELESS, TOO_DEAR = 0.9, 1.6, 1.2
+# What brute force in bytes costs, over its products alone: rows that these leave open are measured.
+# Another round of it before the filter if that is this share of float32's.
+WITH_WHAT_BYTES_LEAVE, CHEAP_IN_BYTES = 1.2, 0.6
 
 FloatArray32 = npt.NDArray[np.float32]
 
@@ -67,26 +73,22 @@ class Cost:
     """What passes cost a thread, in ns; ratios are what matters."""
 
     product: float = 0.0125  # one multiply-add of the fused kernel
-    byte_product: float = 0.0034  # the same of bytes
-    code: float = 0.6  # a value's code, and its share in measuring what the codes leave
     load: float = 0.3  # bringing one value of a row to the kernel
-    read: float = 0.4  # the same of a row here and there
-    distance: float = 0.15  # one feature of a distance measured alone
-    sketch: float = 25.0  # a row's bounds
+    read: float = 0.3  # the same of a row here and there
+    distance: float = 0.22  # one feature of a distance measured alone
+    sketch: float = 50.0  # a row's bounds
+    sketch_product: float = 0.021  # one multiply-add of two sketches, kept and compared
     sketched: float = 0.025  # one multiply-add of a sketch, its fresh memory included
 
-    def brute_force(self, n: float, d: int, k: int, in_bytes: bool = False) -> float:
-        in_floats = n * d * (self.load + k * self.product)
-        if not in_bytes:
-            return in_floats
-        return min(in_floats, n * d * (self.load + self.code + k * self.byte_product))
+    def brute_force(self, n: float, d: int, k: int) -> float:
+        return n * d * (self.load + k * self.product)
 
     def filtered(self, n: float, d: int, products: float, read: float, distances: float) -> float:
         """Cost of a pass over n rows.
 
         With so many products in the sketches of each, rows that are read and distances measured.
         """
-        sketched = n * (self.sketch + products * self.product)
+        sketched = n * (self.sketch + products * self.sketch_product)
         return sketched + read * d * self.read + distances * d * self.distance
 
     def directions(self, n_rows: int, d: int, p: int, n_threads: int) -> float:
@@ -126,15 +128,16 @@ class Pruning:
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
         self._in_bytes = problem.can_be_sketched and engine.in_bytes
-        in_floats = COST.brute_force(n, d, k)
-        in_bytes = COST.brute_force(n, d, k, self._in_bytes)
+        self._share_in_bytes = 1.0
+        if self._in_bytes:
+            self._share_in_bytes = min(WITH_WHAT_BYTES_LEAVE * engine.least_share_in_bytes, 1.0)
         # Such a round costs less than the filter's first one, and leaves it better directions.
-        self._rounds_before = 2 if in_bytes < CHEAP_IN_BYTES * in_floats else 1
+        self._rounds_before = 2 if self._share_in_bytes < CHEAP_IN_BYTES else 1
         # Of all runs, which share the sketches.
         n_rounds = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
         self._rounds_left = n_rounds * problem.shared.n_runs
         self._rounds_of_run = max(n_rounds, 1)
-        self._brute_force = self._rounds_left * in_bytes
+        self._brute_force = self._rounds_left * self._cost_of_brute_force(n)
         self._choices = [
             p
             for p in N_DIRECTIONS
@@ -178,9 +181,12 @@ class Pruning:
 
     def _give_up_bytes(self) -> None:
         """Go on as without them; the engine does."""
-        n, d, k = self._problem.n, self._problem.d, self._engine.k
-        self._in_bytes, self._rounds_before = False, 1
-        self._brute_force = self._rounds_left * COST.brute_force(n, d, k)
+        self._in_bytes, self._share_in_bytes, self._rounds_before = False, 1.0, 1
+        self._brute_force = self._rounds_left * self._cost_of_brute_force(self._problem.n)
+
+    def _cost_of_brute_force(self, n: float) -> float:
+        in_floats = COST.brute_force(n, self._problem.d, self._engine.k)
+        return self._share_in_bytes * in_floats
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine, shared = self._problem, self._engine, self._problem.shared
@@ -244,13 +250,17 @@ class Pruning:
         """Return the cheapest number of directions, and its cost as a share of brute force's."""
         n, d, k = self._problem.n, self._problem.d, self._engine.k
         choices = [p for p in self._choices if p < trial.p] + [trial.p]
+        brevity = EXPECTED_ROUNDS / self._rounds_of_run
         shares = []
         for p in choices:
             n_read, n_distances = trial.left(p)
-            products = k * (p + 2) * (SHARE_OF_PRODUCTS if k >= CLUSTERS_TO_SORT else 1)
+            products = float(k * (p + 2))
             left = n * SHARE_OF_READS
-            if k < CLUSTERS_TO_SORT:  # gaps of rows spare little in the first rounds
-                left *= EXPECTED_ROUNDS / self._rounds_of_run
+            if k < CLUSTERS_TO_SORT:
+                left *= brevity**GROWTH_BY_ROWS
+            else:
+                left *= brevity**GROWTH_SORTED
+                products *= min(brevity**GROWTH_SORTED * SHARE_OF_PRODUCTS / math.sqrt(p), 1)
             a_round = COST.filtered(n, d, products, left * n_read, left * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
             shares.append((self._rounds_left * a_round + start) / self._brute_force)
@@ -274,7 +284,7 @@ class Pruning:
         n, d, k = self._problem.n, self._problem.d, self._engine.k
         work = COST.filtered(n, d, n_products / n, n_read, n_distances)
         work += COST.brute_force(n_forced_rows, d, k)
-        share = work / COST.brute_force(n, d, k, self._in_bytes)
+        share = work / self._cost_of_brute_force(n)
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)

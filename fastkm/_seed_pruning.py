@@ -21,9 +21,9 @@ FIRST_SKETCHED_SEED = 6
 FIRST_CELL_SEED = 1
 # A quarter of d and at most 96: more directions cost as much time as they spare.
 MOST_DIRECTIONS, LEAST_DIRECTIONS = 96, 12
-# What measuring a pair of a row and a candidate by codes costs, and each feature of it, in ns as
-# `_filter.Cost` has them (MNIST and the embeddings).
-COST_OF_CODES, COST_OF_CODE = 25.0, 0.075
+# What a row's bounds cost, measuring a pair of a row and a candidate by codes, and each feature of
+# it, in ns as `_filter.Cost` has them (MNIST and the embeddings).
+COST_OF_BOUNDS, COST_OF_CODES, COST_OF_CODE = 25.0, 25.0, 0.075
 # Codes reach this much farther than the sampled rows do, in steps whose squares float32 can hold.
 HEADROOM = 1.15
 LEAST_STEP, MOST_STEP = 2.0**-40, 2.0**40
@@ -88,7 +88,7 @@ class Sketching:
         """
         problem = self._problem
         brute_force = COST.brute_force(1, problem.d, n_candidates) / n_candidates
-        spared = brute_force - COST.sketch / n_candidates
+        spared = brute_force - COST_OF_BOUNDS / n_candidates
         share = n_measured / (problem.n * n_candidates)
         if share * (COST_OF_CODES + COST_OF_CODE * problem.d) <= spared:
             return True
