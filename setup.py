@@ -5,6 +5,7 @@ import platform
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -105,11 +106,15 @@ class BuildClib(build_clib):
     """Static libraries that a shared object can hold, for any set of CFLAGS."""
 
     def build_libraries(self, libraries):
-        """Ask for position-independent code where the platform distinguishes it."""
-        if self.compiler.compiler_type == "unix":
-            for _, build_info in libraries:
-                build_info["cflags"] = ["-fPIC", *build_info["cflags"]]
-        super().build_libraries(libraries)
+        """Build them side by side, with position-independent code where that is distinguished."""
+        if self.compiler.compiler_type != "unix":
+            super().build_libraries(libraries)
+            return
+        for _, build_info in libraries:
+            build_info["cflags"] = ["-fPIC", *build_info["cflags"]]
+        one_by_one = super().build_libraries
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda library: one_by_one([library]), libraries))
 
 
 setup(
