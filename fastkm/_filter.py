@@ -50,17 +50,18 @@ EXPECTED_DRIFT = 0.03
 # left out, and anew once this share of them has another label. With fewer, rows are left out.
 CLUSTERS_TO_SORT, SORT_AGAIN = 128, 0.2
 # What bounds that last leave in a run of EXPECTED_ROUNDS: of the products in sketches, where rows
-# are sorted, this over the root of their length (e256, f1000 and g2000: 4.0 to 4.6), and of the
-# rows and distances that sketches alone would. They say little in the first rounds: with fewer
-# rounds they leave more, by these powers of the number, where rows are sorted and where not.
-SHARE_OF_PRODUCTS, SHARE_OF_READS = 4.2, 0.55
+# are sorted, this over the root of their length (e256, f1000 and g2000: 4.0 to 4.6); else of the
+# rows (e64: 0.66 to 0.81); and of the rows and distances that sketches alone would. They say little
+# in the first rounds: with fewer rounds they leave more, by these powers of the number, where rows
+# are sorted and where not.
+SHARE_OF_PRODUCTS, SHARE_OF_ROWS, SHARE_OF_READS = 4.2, 0.75, 0.55
 GROWTH_SORTED, GROWTH_BY_ROWS = 0.3, 0.45
 # Rounds that a run is expected to have left, at most.
-EXPECTED_ROUNDS = 20
+EXPECTED_ROUNDS, LONG_RUN = 20, 40
 # Shares of the work of brute force: start the filter below the first, end it at once above the
 # second, and above the third in two rounds on end. The first rounds are the dearest: those of
-# f1000 fall from 1.2 to 0.4, in all 0.7.
-PROMISING, HOPELESS, TOO_DEAR = 0.9, 1.6, 1.2
+# f1000 fall from 1.2 to 0.4, in all 0.7, and with twelve clusters of 130 features from 1.5.
+PROMISING, HOPELESS, TOO_DEAR = 0.9, 1.8, 1.4
 # What brute force in bytes costs, over its products alone: rows that these leave open are measured.
 # Another round of it before the filter if that is this share of float32's.
 WITH_WHAT_BYTES_LEAVE, CHEAP_IN_BYTES = 1.2, 0.6
@@ -136,7 +137,9 @@ class Pruning:
         # Of all runs, which share the sketches.
         n_rounds = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
         self._rounds_left = n_rounds * problem.shared.n_runs
-        self._rounds_of_run = max(n_rounds, 1)
+        # Few rows are looked at late in a long run, if rows are left out one by one.
+        most = EXPECTED_ROUNDS if k >= CLUSTERS_TO_SORT else LONG_RUN
+        self._rounds_of_run = max(min(max_iter - self._rounds_before, most), 1)
         self._brute_force = self._rounds_left * self._cost_of_brute_force(n)
         self._choices = [
             p
@@ -254,14 +257,15 @@ class Pruning:
         shares = []
         for p in choices:
             n_read, n_distances = trial.left(p)
-            products = float(k * (p + 2))
-            left = n * SHARE_OF_READS
+            n_rows, products = float(n), float(k * (p + 2))
             if k < CLUSTERS_TO_SORT:
-                left *= brevity**GROWTH_BY_ROWS
+                growth = brevity**GROWTH_BY_ROWS
+                n_rows *= min(growth * SHARE_OF_ROWS, 1)
             else:
-                left *= brevity**GROWTH_SORTED
-                products *= min(brevity**GROWTH_SORTED * SHARE_OF_PRODUCTS / math.sqrt(p), 1)
-            a_round = COST.filtered(n, d, products, left * n_read, left * n_distances)
+                growth = brevity**GROWTH_SORTED
+                products *= min(growth * SHARE_OF_PRODUCTS / math.sqrt(p), 1)
+            left = n * growth * SHARE_OF_READS
+            a_round = COST.filtered(n_rows, d, products, left * n_read, left * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
             shares.append((self._rounds_left * a_round + start) / self._brute_force)
         best = int(np.argmin(shares))

@@ -228,7 +228,7 @@ def fits() -> list[Fit]:
         132,
         "f4 f8",
         f"{sketched}; sketches of seeds; bytes",
-        max_iter=10,
+        max_iter=20,
         elkan=sketched,
     )
     add_kmeans(

@@ -187,7 +187,7 @@ def rows():
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_several_runs_keep_the_best_of_as_many_fits(init, n_threads, rows, monkeypatch):
     # Passes over so few rows would not pay for a filter.
-    for name in ("MOST_FOR_SKETCHES", "MOST_FOR_DIRECTIONS", "MOST_FOR_MORE"):
+    for name in ("MOST_FOR_SKETCHES", "MOST_FOR_DIRECTIONS", "MOST_FOR_MORE", "PROMISING"):
         monkeypatch.setattr(_filter, name, np.inf)
     starts = []
     restart = _filter.Pruning._start
