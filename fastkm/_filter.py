@@ -56,7 +56,8 @@ CLUSTERS_TO_SORT, SORT_AGAIN = 128, 0.2
 # are sorted and where not.
 SHARE_OF_PRODUCTS, SHARE_OF_ROWS, SHARE_OF_READS = 4.2, 0.75, 0.55
 GROWTH_SORTED, GROWTH_BY_ROWS = 0.3, 0.45
-# Rounds that a run is expected to have left, at most.
+# Rounds that a run is expected to have left, at most; and up to which bounds of single rows are
+# taken to leave less and less.
 EXPECTED_ROUNDS, LONG_RUN = 20, 40
 # Shares of the work of brute force: start the filter below the first, end it at once above the
 # second, and above the third in two rounds on end. The first rounds are the dearest: those of
@@ -134,13 +135,14 @@ class Pruning:
             self._share_in_bytes = min(WITH_WHAT_BYTES_LEAVE * engine.least_share_in_bytes, 1.0)
         # Such a round costs less than the filter's first one, and leaves it better directions.
         self._rounds_before = 2 if self._share_in_bytes < CHEAP_IN_BYTES else 1
+        n_rounds = max_iter - self._rounds_before
         # Of all runs, which share the sketches.
-        n_rounds = min(max_iter - self._rounds_before, EXPECTED_ROUNDS)
-        self._rounds_left = n_rounds * problem.shared.n_runs
+        self._rounds_left = min(n_rounds, EXPECTED_ROUNDS) * problem.shared.n_runs
         # Few rows are looked at late in a long run, if rows are left out one by one.
-        most = EXPECTED_ROUNDS if k >= CLUSTERS_TO_SORT else LONG_RUN
-        self._rounds_of_run = max(min(max_iter - self._rounds_before, most), 1)
-        self._brute_force = self._rounds_left * self._cost_of_brute_force(n)
+        self._is_sorted = k >= CLUSTERS_TO_SORT
+        most = EXPECTED_ROUNDS if self._is_sorted else LONG_RUN
+        self._rounds_of_run = max(min(n_rounds, most), 1)
+        self._brute_force = self._rounds_left * self._cost_of_brute_force()
         self._choices = [
             p
             for p in N_DIRECTIONS
@@ -185,16 +187,16 @@ class Pruning:
     def _give_up_bytes(self) -> None:
         """Go on as without them; the engine does."""
         self._in_bytes, self._share_in_bytes, self._rounds_before = False, 1.0, 1
-        self._brute_force = self._rounds_left * self._cost_of_brute_force(self._problem.n)
+        self._brute_force = self._rounds_left * self._cost_of_brute_force()
 
-    def _cost_of_brute_force(self, n: float) -> float:
-        in_floats = COST.brute_force(n, self._problem.d, self._engine.k)
+    def _cost_of_brute_force(self) -> float:
+        """Return that of a round, in bytes where these are used."""
+        in_floats = COST.brute_force(self._problem.n, self._problem.d, self._engine.k)
         return self._share_in_bytes * in_floats
 
     def _start(self, centroids: FloatArray, labels: LabelArray) -> None:
         problem, engine, shared = self._problem, self._engine, self._problem.shared
         framed = ((centroids - problem.shift) * problem.scale).astype(np.float32)
-        self._is_sorted = engine.k >= CLUSTERS_TO_SORT
         is_first = shared.filter is None
         if is_first:
             shared.filter = self._make_filter(framed)
@@ -258,12 +260,12 @@ class Pruning:
         for p in choices:
             n_read, n_distances = trial.left(p)
             n_rows, products = float(n), float(k * (p + 2))
-            if k < CLUSTERS_TO_SORT:
-                growth = brevity**GROWTH_BY_ROWS
-                n_rows *= min(growth * SHARE_OF_ROWS, 1)
-            else:
+            if self._is_sorted:
                 growth = brevity**GROWTH_SORTED
                 products *= min(growth * SHARE_OF_PRODUCTS / math.sqrt(p), 1)
+            else:
+                growth = brevity**GROWTH_BY_ROWS
+                n_rows *= min(growth * SHARE_OF_ROWS, 1)
             left = n * growth * SHARE_OF_READS
             a_round = COST.filtered(n_rows, d, products, left * n_read, left * n_distances)
             start = self._cost_of_directions(trial.p) + COST.sketches(n, d, p)
@@ -288,7 +290,7 @@ class Pruning:
         n, d, k = self._problem.n, self._problem.d, self._engine.k
         work = COST.filtered(n, d, n_products / n, n_read, n_distances)
         work += COST.brute_force(n_forced_rows, d, k)
-        share = work / self._cost_of_brute_force(n)
+        share = work / self._cost_of_brute_force()
         self._n_dear_rounds = self._n_dear_rounds + 1 if share > TOO_DEAR else 0
         if share > HOPELESS or self._n_dear_rounds == 2:
             self._engine.use_filter(None)

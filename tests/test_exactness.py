@@ -154,6 +154,13 @@ class Sparse(Brute):
         self.labels = np.full(len(X), -1, np.int32)
 
 
+def check_positions(technique, isa, data):
+    X, centroids = make(data)
+    labeller = technique(X, centroids, isa)
+    for moved in positions(centroids):
+        assert np.array_equal(labeller.move_to(moved), reference.assign(X, moved))
+
+
 TECHNIQUES = [Brute, Bytes, Filter, SortedFilter, Cells, Gaps, Kept, Sparse]
 
 
@@ -164,17 +171,7 @@ TECHNIQUES = [Brute, Bytes, Filter, SortedFilter, Cells, Gaps, Kept, Sparse]
 def test_labels_are_the_oracles(isa, technique, data):
     if technique is Bytes and isa not in ISAS_WITH_BYTES:
         return  # makes no difference there, as another test sees
-    X, centroids = make(data)
-    labeller = technique(X, centroids, isa)
-    for moved in positions(centroids):
-        assert np.array_equal(labeller.move_to(moved), reference.assign(X, moved))
-
-
-def check_positions(technique, isa, data):
-    X, centroids = make(data)
-    labeller = technique(X, centroids, isa)
-    for moved in positions(centroids):
-        assert np.array_equal(labeller.move_to(moved), reference.assign(X, moved))
+    check_positions(technique, isa, data)
 
 
 # Products that are no numbers, in panels that are not full.

@@ -293,13 +293,15 @@ static FASTKM_INLINE float measured_error(const byte_pass* pass, float norm, flo
     return (0x1.2p-23f * reach + pass->flushed + pass->sum_error * dist) * 1.0001f;
 }
 
-/* The bound above which a centroid is surely farther than the nearest one measured. */
+/* The bound above which a centroid is surely farther than the nearest one measured: none, where the
+ * row leaves float32 with its frame and the bound is no number. */
 static float lower_limit(const byte_pass* pass, const coded_row* measured, float sq_norm,
                          float constant) {
     const float dist = sqrtf(measured->least);
     const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
-    return (upper * upper * 1.00001f - sq_norm) + pass->bound.a * sq_norm * pass->bound.slack +
-           constant;
+    const float limit = (upper * upper * 1.00001f - sq_norm) +
+                        pass->bound.a * sq_norm * pass->bound.slack + constant;
+    return fabsf(limit) < INFINITY ? limit : INFINITY;
 }
 
 /* Row r's label from its list: the nearest by its bound is measured already. */
@@ -375,8 +377,6 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
         centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
         measure_coded(pass, nearest->index[r], &measured[o]);
         limits[r] = lower_limit(pass, &measured[o], sq_norms[r], rows->constants[r]);
-        /* A row may leave float32 with its frame: then nothing is excluded. */
-        if (!(fabsf(limits[r]) < INFINITY)) limits[r] = INFINITY;
     }
     n_listed = list_lowers(pass->work->lowers, limits, k, lists);
     pass->work->n_listed += n_listed;
