@@ -62,6 +62,11 @@ cdef float LARGEST_BYTE_NORM = <float>1e15
 cdef double FEW_MOVED = 0.05
 cdef double MANY_MOVED = 0.5
 
+# Rows are read for their labels and again for their sums: of long ones so many stay in the second-level cache.
+cdef enum:
+    LONG_ROW_BYTES = 1024
+    BLOCK_OF_LONG_ROWS = FASTKM_BLOCK_ROWS // 4
+
 # Rows of a task of distances: few, as each takes the time of k d multiplications.
 cdef enum:
     DISTANCE_ROWS = 64
@@ -251,12 +256,13 @@ cdef class Engine:
                                      min(start + (b + 1) * FASTKM_BLOCK_ROWS, stop), threadid())
 
     cdef void sketch_rows(self, int64_t start, int64_t stop, int t) noexcept nogil:
-        if not self.filter.is_sketched:
+        if self.filter.is_sketched:
+            self.crew.kernels.measure_rows(&self.points.points, &self.frame.frame, start, stop,
+                                           &self.filter.labels[0], &self.crew.scratches[t], &self.filter.filter)
+        else:
             self.crew.kernels.sketch_rows(&self.points.points, &self.frame.frame, &self.filter.basis.basis, start,
-                                          stop, &self.crew.scratches[t], self.filter.panel_of(t),
-                                          &self.filter.filter)
-        self.crew.kernels.measure_rows(&self.points.points, &self.frame.frame, start, stop, &self.filter.labels[0],
-                                       &self.crew.scratches[t], &self.filter.filter)
+                                          stop, &self.filter.labels[0], &self.crew.scratches[t],
+                                          self.filter.panel_of(t), &self.filter.filter)
 
     def filter_work(self):
         """Return the products in sketches, the rows read, the distances measured and the rows labelled by force.
@@ -372,9 +378,7 @@ cdef class Engine:
         Returns the number of changed labels, 0 without sums.
         """
         cdef _Round task
-        cdef int64_t block_rows = FASTKM_BLOCK_ROWS
-        if self.filter is not None:
-            block_rows = self.filter.rows_at_once(stop - start)
+        cdef int64_t block_rows = self.rows_at_once(stop - start)
         cdef int64_t n_blocks = (stop - start + block_rows - 1) // block_rows
         cdef int64_t n_changed = 0, b, n_owners, chunk
         cdef double work = self.row_work * (stop - start)
@@ -433,11 +437,19 @@ cdef class Engine:
             sums.share_moved = <double>n_changed / max(stop - start, 1)
         return n_changed
 
+    cdef int64_t rows_at_once(self, int64_t n_rows) noexcept nogil:
+        """Rows of a task."""
+        if self.filter is not None:
+            return self.filter.rows_at_once(n_rows)
+        if self.points.d * self.points.buffer.itemsize > LONG_ROW_BYTES:
+            return BLOCK_OF_LONG_ROWS
+        return FASTKM_BLOCK_ROWS
+
     cdef int make_list(self, _Round* task, int64_t n_blocks) except -1:
         if self.moved_memory is None:
             self.moved_memory = _Memory()
             self.moved_memory.allocate(_size(self.points.n, 1, sizeof(int32_t)) + FASTKM_ALIGN
-                                       + _size(self.points.n // FASTKM_BLOCK_ROWS + 1, 1, sizeof(int64_t)))
+                                       + _size(self.points.n // BLOCK_OF_LONG_ROWS + 1, 1, sizeof(int64_t)))
         task.n_moved_of = <int64_t*>self.moved_memory.start
         task.moved = <int32_t*>(task.n_moved_of + n_blocks)
         return 0

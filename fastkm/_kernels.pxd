@@ -362,7 +362,7 @@ cdef extern from "kernels.h" nogil:
         void (*sketch)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
                        fastkm_scratch*, const fastkm_sketches*) noexcept nogil
         void (*sketch_rows)(const fastkm_points*, const fastkm_frame*, const fastkm_basis*, int64_t, int64_t,
-                            fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
+                            const int32_t*, fastkm_scratch*, float*, const fastkm_filter*) noexcept nogil
         void (*measure_rows)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t, const int32_t*,
                              fastkm_scratch*, const fastkm_filter*) noexcept nogil
         void (*follow)(const fastkm_frame*, const fastkm_basis*, const double*, const double*, int64_t, int64_t,

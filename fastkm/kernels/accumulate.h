@@ -9,18 +9,17 @@ static FASTKM_INLINE uint64_t bits_of(double value) {
     return bits;
 }
 
-/* Features between two requests to memory: of fewer, compilers unroll the loop and use no vectors.
- */
+/* Features whose limbs are looked at together: of fewer, compilers unroll the loop and use no
+ * vectors. */
 #define FEATURES_SUMMED 64
 
 /* Adds features [f, f_end) of a dense row's high limbs to `to` and takes them off `from`, as far as
  * these are asked for; the product is by a power of two and so exact. Returns bits of what that
  * leaves: none for most integers and float32. */
-static FASTKM_INLINE uint64_t move_high_features(const char* row, const int is_single, int64_t f,
-                                                 int64_t f_end, const double* FASTKM_RESTRICT scale,
-                                                 uint64_t* FASTKM_RESTRICT to, const int adds,
-                                                 uint64_t* FASTKM_RESTRICT from,
-                                                 const int removes) {
+static FASTKM_INLINE uint64_t move_high_limbs(const char* row, const int is_single, int64_t f,
+                                              int64_t f_end, const double* FASTKM_RESTRICT scale,
+                                              uint64_t* FASTKM_RESTRICT to, const int adds,
+                                              uint64_t* FASTKM_RESTRICT from, const int removes) {
     uint64_t left = 0;
     for (; f < f_end; f++) {
         const double product = load_double(row, f, is_single) * scale[f];
@@ -32,28 +31,13 @@ static FASTKM_INLINE uint64_t move_high_features(const char* row, const int is_s
     return left;
 }
 
-/* Whether there are low limbs too. Memory sends the bytes from `ahead` on meanwhile. */
-static FASTKM_INLINE int move_high_limbs(const char* row, const int is_single, int64_t d,
-                                         const char* ahead, const double* scale, uint64_t* to,
-                                         const int adds, uint64_t* from, const int removes) {
-    const int64_t bytes = FEATURES_SUMMED * (is_single ? 4 : 8);
-    uint64_t left = 0;
-    int64_t f = 0;
-    for (; f + FEATURES_SUMMED <= d; f += FEATURES_SUMMED, ahead += bytes) {
-        for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(ahead + byte);
-        left |= move_high_features(row, is_single, f, f + FEATURES_SUMMED, scale, to, adds, from,
-                                   removes);
-    }
-    left |= move_high_features(row, is_single, f, d, scale, to, adds, from, removes);
-    return left != 0;
-}
-
 /* The remainder is exact, as a difference of neighbours. */
-static FASTKM_INLINE void move_low_limbs(const char* row, const int is_single, int64_t d,
-                                         const double* FASTKM_RESTRICT scale, double low_scale,
-                                         uint64_t* FASTKM_RESTRICT to, const int adds,
-                                         uint64_t* FASTKM_RESTRICT from, const int removes) {
-    for (int64_t f = 0; f < d; f++) {
+static FASTKM_INLINE void move_low_limbs(const char* row, const int is_single, int64_t f,
+                                         int64_t f_end, const double* FASTKM_RESTRICT scale,
+                                         double low_scale, uint64_t* FASTKM_RESTRICT to,
+                                         const int adds, uint64_t* FASTKM_RESTRICT from,
+                                         const int removes) {
+    for (; f < f_end; f++) {
         const double product = load_double(row, f, is_single) * scale[f];
         const double remainder =
             product - ((product + FASTKM_ROUNDING_OFFSET) - FASTKM_ROUNDING_OFFSET);
@@ -65,15 +49,26 @@ static FASTKM_INLINE void move_low_limbs(const char* row, const int is_single, i
 }
 
 /* Adds a row to label j_to's sums and takes it off those of j_from, as far as these are asked for.
- */
+ * Memory sends the bytes from `ahead` on meanwhile. */
 static FASTKM_INLINE void move_limbs(const char* row, const int is_single, int64_t d,
                                      const char* ahead, const fastkm_sums* sums, int64_t j_to,
                                      const int adds, int64_t j_from, const int removes) {
     const int64_t to = adds ? j_to * d : 0, from = removes ? j_from * d : 0;
-    if (move_high_limbs(row, is_single, d, ahead, sums->scale, sums->sums + to, adds,
-                        sums->sums + from, removes))
-        move_low_limbs(row, is_single, d, sums->scale, sums->low_scale, sums->low_sums + to, adds,
-                       sums->low_sums + from, removes);
+    const int64_t bytes = FEATURES_SUMMED * (is_single ? 4 : 8);
+    for (int64_t f = 0; f < d; f += FEATURES_SUMMED, ahead += bytes) {
+#define MOVE(f_end)                                                                   \
+    if (move_high_limbs(row, is_single, f, f_end, sums->scale, sums->sums + to, adds, \
+                        sums->sums + from, removes))                                  \
+        move_low_limbs(row, is_single, f, f_end, sums->scale, sums->low_scale,        \
+                       sums->low_sums + to, adds, sums->low_sums + from, removes);
+        if (f + FEATURES_SUMMED <= d) {
+            for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(ahead + byte);
+            MOVE(f + FEATURES_SUMMED)
+        } else {
+            MOVE(d)
+        }
+#undef MOVE
+    }
     if (adds) sums->counts[j_to]++;
     if (removes) sums->counts[j_from]--;
 }

@@ -1,13 +1,6 @@
 /* The fused kernel: products, argmin, second best and the proof that float32 decided right; see
  * README.md. */
 
-/* Memory to bring into the second-level cache while the tiles compute: the rows of the next panel.
- */
-typedef struct {
-    const char* next;
-    int64_t lines_per_tile;
-} lines_ahead;
-
 /* Nothing to bring. Some address all the same, as C knows no sum of NULL and an offset, not even 0.
  */
 static lines_ahead no_lines(const float* anywhere) {
@@ -22,16 +15,11 @@ static FASTKM_INLINE float least_lane(vf a) {
     return lanes[0];
 }
 
-/* The rows after i's panel, spread evenly over the tiles of the panel at hand. */
+/* What loading i's panel leaves to ask for of the rows after it, spread evenly over the tiles. */
 static lines_ahead lines_of_next_panel(const fastkm_points* points, int64_t i, int64_t k) {
     const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
-    const int64_t begin = FASTKM_MIN(i + PANEL_ROWS, points->n),
-                  end = FASTKM_MIN(begin + PANEL_ROWS, points->n);
-    const int64_t bytes = (end - begin) * points->row_stride;
-    const int is_dense =
-        points->row_stride > 0 && points->col_stride * points->d == points->row_stride;
-    return (lines_ahead){points->base + begin * points->row_stride,
-                         is_dense ? (bytes / LINE_BYTES + n_tiles - 1) / n_tiles : 0};
+    const next_panel rest = rest_of_panel_after(points, i);
+    return (lines_ahead){rest.begin, (rest.n_lines + n_tiles - 1) / n_tiles};
 }
 
 static lines_ahead lines_of_row(const fastkm_points* points, int64_t i) {

@@ -145,9 +145,10 @@ static FASTKM_INLINE uint8_t* coded(uint8_t* codes, int64_t d, int64_t half, int
     return codes + ((half * fours_of(d) + q) * CODED_VECTORS + v) * LANES * FOUR;
 }
 
-/* Codes of the rows of a panel. */
+/* Codes of the rows of a panel; lines are asked for with each four of a vector. */
 static void encode_panel(const float* panel, int64_t d, const rounding_bound* bound,
-                         const float* sq_norms, uint8_t* codes, byte_panel* rows) {
+                         const float* sq_norms, lines_ahead ahead, uint8_t* codes,
+                         byte_panel* rows) {
     /* Plus this, a number of steps has its nearest integer and what makes that positive in its low
      * byte. */
     const vf to_code = vf_set1(0x1.8p23f + LARGEST_ROW_CODE + 1);
@@ -169,6 +170,7 @@ static void encode_panel(const float* panel, int64_t d, const rounding_bound* bo
         const vf step = vf_load(steps), per = vf_load(per_step);
         for (int64_t f = 0; f < d; f += FOUR) {
             vf code[FOUR];
+            bring_lines(&ahead);
             for (int c = 0; c < FOUR; c++) {
                 code[c] = to_code;
                 if (f + c >= d) continue;
@@ -395,16 +397,25 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
     return 1;
 }
 
-/* Labels a panel's rows by byte products; returns 0 where that does not pay. */
+/* Labels a panel's rows by byte products; returns 0 where that does not pay. Of the lines that
+ * loading leaves to ask for half are asked for with the codes, and the rest with the products. */
 static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
-                          lines_ahead ahead, int32_t* labels) {
+                          int32_t* labels) {
     const fastkm_byte_centroids* bytes = pass->bytes;
     const int64_t d = pass->points->d, k = pass->centroids->k;
     byte_panel rows;
     nearest_two nearest;
     int64_t open[PANEL_ROWS], n_open = 0;
+    const next_panel rest = rest_of_panel_after(pass->points, i);
+    const int64_t n_steps = TILE_VECTORS * fours_of(d);
+    const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+    const lines_ahead with_codes = {rest.begin, rest.n_lines / 2 / n_steps};
+    const int64_t n_asked = with_codes.lines_per_tile * n_steps;
+    lines_ahead ahead = {rest.begin + n_asked * LINE_BYTES,
+                         (rest.n_lines - n_asked + n_tiles - 1) / n_tiles};
     const uint32_t saved = flush_denormals();
-    encode_panel(pass->scratch->panel, d, &pass->bound, sq_norms, pass->work->codes, &rows);
+    encode_panel(pass->scratch->panel, d, &pass->bound, sq_norms, with_codes, pass->work->codes,
+                 &rows);
     reset_nearest(&nearest);
     for (int64_t half = 0; half < TILE_VECTORS / CODED_VECTORS; half++) {
         const uint8_t* codes = coded(pass->work->codes, d, half, 0, 0);
@@ -430,11 +441,11 @@ static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, cons
 /* Tries a panel in bytes, and judges from what they left whether to skip others: the more panels
  * the more often they did not pay. Returns whether its rows are labelled. */
 static int try_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
-                     lines_ahead ahead, int32_t* labels) {
+                     int32_t* labels) {
     fastkm_byte_work* work = pass->work;
     const int64_t d = pass->points->d, k = pass->centroids->k;
     const int64_t n_open = work->n_open, n_distances = work->n_distances;
-    const int is_settled = label_by_bytes(pass, i, n_rows, sq_norms, ahead, labels);
+    const int is_settled = label_by_bytes(pass, i, n_rows, sq_norms, labels);
     const double in_floats = cost_in_floats(n_rows, d, k);
     const double in_bytes = cost_in_bytes(n_rows, d, k) + cost_of_open(work->n_open - n_open, d) +
                             cost_of_distances(work->n_distances - n_distances, d);
@@ -473,7 +484,7 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
         if (work->n_to_skip > 0 && !work->is_always) {
             work->n_to_skip--;
         } else {
-            is_settled = try_bytes(&pass, i, n_rows, sq_norms, ahead, here);
+            is_settled = try_bytes(&pass, i, n_rows, sq_norms, here);
             ahead = no_lines(scratch->panel);
         }
         if (is_settled) continue;

@@ -68,7 +68,8 @@ static void encode(const fastkm_points* points, const fastkm_frame* frame,
     for (int64_t f = d; f < stride; f++) y[f] = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        sketch_loaded(points, frame, basis, i, n_rows, scratch, panel, sq_norms, errors);
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        sketch_loaded(points, basis, i, scratch->panel, panel, sq_norms, errors);
         for (int64_t r = 0; r < n_rows; r++) {
             const float norm = sqrtf(sq_norms[r]) * 1.001f;
             centre_row(points, frame, i + r, y);

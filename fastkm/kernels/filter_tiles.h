@@ -127,8 +127,11 @@ static FASTKM_INLINE float sketch_tile(const filter_pass* pass, filtered_panel* 
             return FASTKM_MAX(least_lane(gap), FLT_MIN);
         }
     }
+    const char* first_here = here.next;
     add_products(sketches + head * PANEL_ROWS, tile + head * n_centroids, width - 1 - head,
                  n_centroids, &here, product);
+    for (int64_t line = width - 1 - head; line < here.lines_per_tile; line++)
+        prefetch(first_here + line * LINE_BYTES);
     for (int j = 0; j < n_centroids; j++)
         for (int v = 0; v < TILE_VECTORS; v++)
             vf_store(panel->products + (j_begin + j) * PANEL_ROWS + v * LANES, product[j][v]);

@@ -540,18 +540,18 @@ typedef struct {
                    fastkm_scratch* scratch,          /* OUT */
                    const fastkm_sketches* sketches); /* OUT */
 
-    /* The same for a filter, whose centroids are followed; the labels' distances are measured.
-     * panel has p + 2 panel rows. */
+    /* The same for a filter, whose centroids are followed, and how far the centroids of the rows'
+     * labels are. panel has p + 2 panel rows. */
     void (*sketch_rows)(const fastkm_points* points,    /* IN  */
                         const fastkm_frame* frame,      /* IN  */
                         const fastkm_basis* basis,      /* IN  */
                         int64_t i_begin, int64_t i_end, /* IN  */
+                        const int32_t* labels,          /* IN (n,) */
                         fastkm_scratch* scratch,        /* OUT */
                         float* panel,                   /* OUT */
                         const fastkm_filter* filter);   /* OUT */
 
-    /* Of rows [i_begin, i_end), which are sketched, how far the centroids of their labels are;
-     * these are followed. */
+    /* The last alone, of rows [i_begin, i_end) that are sketched. */
     void (*measure_rows)(const fastkm_points* points,    /* IN  */
                          const fastkm_frame* frame,      /* IN  */
                          int64_t i_begin, int64_t i_end, /* IN  */

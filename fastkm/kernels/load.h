@@ -251,43 +251,107 @@ static FASTKM_INLINE void centre_square(const char* source, int64_t row_stride,
         y[r] = vf_mul(vf_sub(vf_load((const float*)(source + r * row_stride)), shift), scale_vf);
 }
 
-/* The same of float64 rows; rounded to float32 last. */
+/* A vector of float64 values, centred, and rounded to float32 last. */
+static FASTKM_INLINE vf centred_doubles(const char* source, const double* shift, vd scale) {
+    vd part[LANES / DOUBLE_LANES];
+    for (int p = 0; p < LANES / DOUBLE_LANES; p++) {
+        const vd x = vd_load((const double*)source + p * DOUBLE_LANES);
+        part[p] = vd_mul(vd_sub(x, vd_load(shift + p * DOUBLE_LANES)), scale);
+    }
+    return vf_of_doubles(part);
+}
+
+/* A square of float64 rows. */
 static FASTKM_INLINE void centre_square_of_doubles(const char* source, int64_t row_stride,
                                                    const double* shift, double scale, vf y[LANES]) {
     const vd scale_vd = vd_set1(scale);
+    for (int r = 0; r < LANES; r++)
+        y[r] = centred_doubles(source + r * row_stride, shift, scale_vd);
+}
+
+/* Memory to bring into the second-level cache while something is computed: so many lines with each
+ * tile, or each other step of it. */
+typedef struct {
+    const char* next;
+    int64_t lines_per_tile;
+} lines_ahead;
+
+static FASTKM_INLINE void bring_lines(lines_ahead* ahead) {
+    for (int64_t line = 0; line < ahead->lines_per_tile; line++)
+        prefetch(ahead->next + line * LINE_BYTES);
+    ahead->next += ahead->lines_per_tile * LINE_BYTES;
+}
+
+/* The rows after i's panel; none where they do not lie densely. */
+typedef struct {
+    const char* begin;
+    int64_t n_lines;
+} next_panel;
+
+static next_panel panel_after(const fastkm_points* points, int64_t i) {
+    const int64_t begin = FASTKM_MIN(i + PANEL_ROWS, points->n),
+                  end = FASTKM_MIN(begin + PANEL_ROWS, points->n);
+    const int is_dense =
+        points->row_stride > 0 && points->col_stride * points->d == points->row_stride;
+    return (next_panel){points->base + begin * points->row_stride,
+                        is_dense ? (end - begin) * points->row_stride / LINE_BYTES : 0};
+}
+
+/* Of float64, twice as many as of float32, half are asked for in loading i's panel, evenly over its
+ * squares: products do not last long enough for all. */
+static lines_ahead lines_of_squares(const fastkm_points* points, int64_t i) {
+    const next_panel panel = panel_after(points, i);
+    const int64_t n_squares = TILE_VECTORS * (points->d / LANES);
+    const int is_wide = is_dense_float(points) && points->dtype == FASTKM_F64;
+    return (lines_ahead){panel.begin, is_wide && n_squares > 0 ? panel.n_lines / 2 / n_squares : 0};
+}
+
+/* Those that loading does not ask for. */
+static next_panel rest_of_panel_after(const fastkm_points* points, int64_t i) {
+    const next_panel panel = panel_after(points, i);
+    const int64_t n_asked =
+        lines_of_squares(points, i).lines_per_tile * TILE_VECTORS * (points->d / LANES);
+    return (next_panel){panel.begin + n_asked * LINE_BYTES, panel.n_lines - n_asked};
+}
+
+/* Adds a square of rows' squared differences from others, feature by feature, to each row's sums.
+ */
+static FASTKM_INLINE void add_sq_differences(const vf y[LANES], const float* const* others,
+                                             int64_t f, vf sum[LANES]) {
     for (int r = 0; r < LANES; r++) {
-        vd part[LANES / DOUBLE_LANES];
-        for (int p = 0; p < LANES / DOUBLE_LANES; p++) {
-            const vd x = vd_load((const double*)(source + r * row_stride) + p * DOUBLE_LANES);
-            part[p] = vd_mul(vd_sub(x, vd_load(shift + p * DOUBLE_LANES)), scale_vd);
-        }
-        y[r] = vf_of_doubles(part);
+        const vf difference = vf_sub(y[r], vf_load(others[r] + f));
+        sum[r] = vf_fma(difference, difference, sum[r]);
     }
 }
 
-static void load_panel(const fastkm_points* points, /* IN                  */
-                       const fastkm_frame* frame,   /* IN                  */
-                       int64_t i, int64_t n_rows,   /* IN                  */
-                       float* panel,                /* OUT (d, PANEL_ROWS) */
-                       float* sq_norms)             /* OUT (PANEL_ROWS,)   */
-{
+/* Loads a panel and, with others, measures how far each of its rows is from the one that is its:
+ * this costs a sixth of reading the rows again. */
+static FASTKM_INLINE void load_panel_of(const fastkm_points* points, const fastkm_frame* frame,
+                                        int64_t i, int64_t n_rows, const float* const* others,
+                                        const int has_others, float* panel, float* sq_norms,
+                                        float* sq_dists) {
     const int is_single = points->dtype == FASTKM_F32, is_dense = is_dense_float(points);
     const int64_t size = is_single ? 4 : 8;
     float rows[LANES][CENTRE_COLUMNS];
-    if (load_low_d_panel(points, frame, i, n_rows, panel, sq_norms)) return;
+    lines_ahead ahead = lines_of_squares(points, i);
+    if (!has_others && load_low_d_panel(points, frame, i, n_rows, panel, sq_norms)) return;
     for (int v = 0; v < TILE_VECTORS; v++) {
         const int64_t n_here = FASTKM_MAX(FASTKM_MIN(n_rows - v * LANES, LANES), 0);
+        const float* const* others_here = has_others ? others + v * LANES : NULL;
         int64_t f_begin = 0;
-        vf sq_norm = vf_set1(0), y[LANES];
+        vf sq_norm = vf_set1(0), y[LANES], sum[LANES], total = vf_set1(0);
+        for (int r = 0; has_others && r < LANES; r++) sum[r] = vf_set1(0);
         for (; is_dense && n_here == LANES && f_begin + LANES <= points->d; f_begin += LANES) {
             const char* square =
                 points->base + (i + v * LANES) * points->row_stride + f_begin * size;
+            bring_lines(&ahead);
             if (is_single)
                 centre_square(square, points->row_stride, frame->shift_f32 + f_begin,
                               (float)frame->scale, y);
             else
                 centre_square_of_doubles(square, points->row_stride, frame->shift + f_begin,
                                          frame->scale, y);
+            if (has_others) add_sq_differences(y, others_here, f_begin, sum);
             sq_norm = store_square(y, LANES, panel + f_begin * PANEL_ROWS + v * LANES, sq_norm);
         }
         for (int64_t r = n_here; r < LANES; r++) memset(rows[r], 0, sizeof rows[r]);
@@ -298,18 +362,55 @@ static void load_panel(const fastkm_points* points, /* IN                  */
             centre_rows(points, frame, i + v * LANES, n_here, f_begin, width, rows);
             for (; c + LANES <= width; c += LANES) {
                 for (int r = 0; r < LANES; r++) y[r] = vf_load(rows[r] + c);
+                if (has_others) add_sq_differences(y, others_here, f_begin + c, sum);
                 sq_norm = store_square(y, LANES, column + c * PANEL_ROWS, sq_norm);
             }
             for (; c < width; c++) {
-                float gathered[LANES];
+                float gathered[LANES], of_others[LANES];
                 for (int r = 0; r < LANES; r++) gathered[r] = rows[r][c];
                 const vf value = vf_load(gathered);
                 sq_norm = vf_fma(value, value, sq_norm);
                 vf_store(column + c * PANEL_ROWS, value);
+                if (!has_others) continue;
+                for (int r = 0; r < LANES; r++) of_others[r] = others_here[r][f_begin + c];
+                const vf difference = vf_sub(value, vf_load(of_others));
+                total = vf_fma(difference, difference, total);
             }
         }
         vf_store(sq_norms + v * LANES, sq_norm);
+        if (!has_others) continue;
+        vf_transpose(sum);
+        for (int l = 0; l < LANES; l++) total = vf_add(total, sum[l]);
+        vf_store(sq_dists + v * LANES, total);
     }
+}
+
+static void load_panel(const fastkm_points* points, /* IN                  */
+                       const fastkm_frame* frame,   /* IN                  */
+                       int64_t i, int64_t n_rows,   /* IN                  */
+                       float* panel,                /* OUT (d, PANEL_ROWS) */
+                       float* sq_norms)             /* OUT (PANEL_ROWS,)   */
+{
+    load_panel_of(points, frame, i, n_rows, NULL, 0, panel, sq_norms, NULL);
+}
+
+/* The same, and the rows' squared distances to others in the frame, each with at most
+ * sum_error_of_loading of itself off by additions. */
+static void load_and_measure(const fastkm_points* points, /* IN                  */
+                             const fastkm_frame* frame,   /* IN                  */
+                             int64_t i, int64_t n_rows,   /* IN                  */
+                             const float* const* others,  /* IN (PANEL_ROWS,)    */
+                             float* panel,                /* OUT (d, PANEL_ROWS) */
+                             float* sq_norms,             /* OUT (PANEL_ROWS,)   */
+                             float* sq_dists)             /* OUT (PANEL_ROWS,)   */
+{
+    load_panel_of(points, frame, i, n_rows, others, 1, panel, sq_norms, sq_dists);
+}
+
+/* Additions that a square goes through there, and three roundings before; half of that in the root,
+ * so this is twice what it need be. */
+static float sum_error_of_loading(int64_t d) {
+    return (float)(d / LANES + 2 * LANES + 8) * 0x1p-24f;
 }
 
 /* One column of dense float32 rows. */

@@ -42,12 +42,16 @@ static void centre_row(const fastkm_points* points, const fastkm_frame* frame, i
     const int64_t d = points->d;
     const char* source = points->base + i * points->row_stride;
     int64_t f = 0;
-    if (points->dtype == FASTKM_F32 && points->col_stride == 4) {
+    if (is_dense_float(points) && points->dtype == FASTKM_F32) {
         const vf scale = vf_set1((float)frame->scale);
         for (; f + LANES <= d; f += LANES)
             vf_store(y + f, vf_mul(vf_sub(vf_load((const float*)(source + f * 4)),
                                           vf_load(frame->shift_f32 + f)),
                                    scale));
+    } else if (is_dense_float(points)) {
+        const vd scale = vd_set1(frame->scale);
+        for (; f + LANES <= d; f += LANES)
+            vf_store(y + f, centred_doubles(source + f * 8, frame->shift + f, scale));
     }
     for (; f < d; f += CENTRE_COLUMNS) {
         float values[1][CENTRE_COLUMNS];

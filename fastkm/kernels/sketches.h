@@ -49,11 +49,10 @@ static void sum_squares(const float* panel, int64_t d, float* sq_norms) {
     for (int v = 0; v < TILE_VECTORS; v++) vf_store(sq_norms + v * LANES, total[v]);
 }
 
-/* Sketches of a panel's rows, from row i on: (Q'y, ||y - QQ'y||), their squared norms, and how far
- * rounding may have moved them. */
-static void sketch_loaded(const fastkm_points* points, const fastkm_frame* frame,
-                          const fastkm_basis* basis, int64_t i, int64_t n_rows,
-                          fastkm_scratch* scratch, float* panel, float sq_norms[PANEL_ROWS],
+/* Sketches of a panel's rows, from row i on, which is loaded: (Q'y, ||y - QQ'y||), their squared
+ * norms, and how far rounding may have moved them. */
+static void sketch_loaded(const fastkm_points* points, const fastkm_basis* basis, int64_t i,
+                          const float* loaded, float* panel, float sq_norms[PANEL_ROWS],
                           float errors[PANEL_ROWS]) {
     const int64_t d = points->d, p = basis->p;
     const int64_t n_sums = (d - 1) / SKETCH_FEATURES + 1;
@@ -61,9 +60,8 @@ static void sketch_loaded(const fastkm_points* points, const fastkm_frame* frame
                          narrow = bound_for(p + 1);
     const float root_p = sqrtf((float)p) * 1.01f, flushed = bound_for(d).c;
     float y_sq_norms[PANEL_ROWS], inside_sq_norms[PANEL_ROWS];
-    load_panel(points, frame, i, n_rows, scratch->panel, y_sq_norms);
-    sum_squares(scratch->panel, d, y_sq_norms);
-    project_panel(scratch->panel, basis, d, lines_of_next_panel(points, i, p * n_sums), panel);
+    sum_squares(loaded, d, y_sq_norms);
+    project_panel(loaded, basis, d, lines_of_next_panel(points, i, p * n_sums), panel);
     sum_squares(panel, p, inside_sq_norms);
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         const float inside = inside_sq_norms[r];
@@ -87,8 +85,9 @@ static void sketch(const fastkm_points* points, const fastkm_frame* frame,
     float sq_norms[PANEL_ROWS], errors[PANEL_ROWS];
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        sketch_loaded(points, frame, basis, i, n_rows, scratch,
-                      sketches->panels + i * (basis->p + 1), sq_norms, errors);
+        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        sketch_loaded(points, basis, i, scratch->panel, sketches->panels + i * (basis->p + 1),
+                      sq_norms, errors);
         memcpy(sketches->sq_norms + i, sq_norms, (size_t)n_rows * sizeof *sq_norms);
         memcpy(sketches->errors + i, errors, (size_t)n_rows * sizeof *errors);
     }

@@ -179,12 +179,19 @@ static void run_rounds(const problem* p, const fastkm_kernels* kernels, const fa
     memcpy(now, p->centroids, (size_t)(k * d) * 8);
     memcpy(labels, p->labels, (size_t)n * 4);
     follow(p, kernels, frame, basis, now, now, &filter);
-    kernels->sketch_rows(&p->points, frame, basis, 0, n, &scratch, work.panel, &filter);
+    kernels->sketch_rows(&p->points, frame, basis, 0, n, labels, &scratch, work.panel, &filter);
+    find_nearest(p->X, now, n, d, k, sq_dists, wanted);
     for (int64_t i = 0; i < n; i++) {
+        const double sq_dist = sq_dists[i * k + labels[i]] * frame->scale * frame->scale;
+        const double rest = filter.bounds[i].own_rest;
         filter.bounds[i].own_rest = INFINITY;
+        kernels->measure_rows(&p->points, frame, i, i + 1, labels, &scratch, &filter);
+        const double measured = filter.bounds[i].own_rest;
+        CHECK(rest == measured || fabs(rest * rest - measured * measured) <= 1e-4 * sq_dist + 1e-30,
+              "sketch_rows: as far outside as measure_rows says, but for rounding");
+        if (by_rows) filter.bounds[i].own_rest = (float)rest;
         for (int o = 0; o < FASTKM_RIVALS; o++) filter.bounds[i].rivals[o] = -1;
     }
-    kernels->measure_rows(&p->points, frame, 0, n, labels, &scratch, &filter);
     for (int turn = 0; turn < ROUNDS; turn++) {
         memcpy(labels_old, labels, (size_t)n * 4);
         memcpy(before, now, (size_t)(k * d) * 8);
