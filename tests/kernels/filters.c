@@ -182,15 +182,16 @@ static void run_rounds(const problem* p, const fastkm_kernels* kernels, const fa
     kernels->sketch_rows(&p->points, frame, basis, 0, n, labels, &scratch, work.panel, &filter);
     find_nearest(p->X, now, n, d, k, sq_dists, wanted);
     for (int64_t i = 0; i < n; i++) {
+        fastkm_row_bounds* bounds = filter.bounds + filter.slots[i];
         const double sq_dist = sq_dists[i * k + labels[i]] * frame->scale * frame->scale;
-        const double rest = filter.bounds[i].own_rest;
-        filter.bounds[i].own_rest = INFINITY;
+        const double rest = bounds->own_rest;
+        bounds->own_rest = -1;
         kernels->measure_rows(&p->points, frame, i, i + 1, labels, &scratch, &filter);
-        const double measured = filter.bounds[i].own_rest;
-        CHECK(rest == measured || fabs(rest * rest - measured * measured) <= 1e-4 * sq_dist + 1e-30,
+        const double measured = bounds->own_rest;
+        CHECK(rest == measured || fabs(rest * rest - measured * measured) <= 1e-4 * sq_dist + 1e-9,
               "sketch_rows: as far outside as measure_rows says, but for rounding");
-        if (by_rows) filter.bounds[i].own_rest = (float)rest;
-        for (int o = 0; o < FASTKM_RIVALS; o++) filter.bounds[i].rivals[o] = -1;
+        if (by_rows) bounds->own_rest = (float)rest;
+        for (int o = 0; o < FASTKM_RIVALS; o++) bounds->rivals[o] = -1;
     }
     for (int turn = 0; turn < ROUNDS; turn++) {
         memcpy(labels_old, labels, (size_t)n * 4);
