@@ -324,11 +324,21 @@ cdef class Engine:
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
+        return self.accumulate(task, &mine, i, end, n_moved, t)
+
+    cdef int64_t accumulate(self, const _Round* task, const fastkm_sums* sums, int64_t start, int64_t stop,
+                            int64_t n_listed, int t) noexcept nogil:
+        """Move the sums of rows [start, stop), or of the n_listed of them in the list; return how many changed."""
         if task.moved == NULL:
-            return self.crew.kernels.accumulate(&self.points.points, i, end, task.labels_old, task.labels,
-                                                &self.crew.scratches[t], &mine)
-        return self.crew.kernels.accumulate_listed(&self.points.points, task.moved + (i - task.start), n_moved,
-                                                   task.labels_old, task.labels, &self.crew.scratches[t], &mine)
+            return self.crew.kernels.accumulate(&self.points.points, start, stop, task.labels_old, task.labels,
+                                                &self.crew.scratches[t], sums)
+        return self.crew.kernels.accumulate_listed(&self.points.points, task.moved + (start - task.start), n_listed,
+                                                   task.labels_old, task.labels, &self.crew.scratches[t], sums)
+
+    cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t n_listed, int64_t owner,
+                                  int64_t n_owners, int t) noexcept nogil:
+        cdef fastkm_sums mine = sums.owned(owner, n_owners)
+        return self.accumulate(task, &mine, task.start, task.stop, n_listed, t)
 
     cdef int64_t list_moved(self, const _Round* task, int64_t start, int64_t stop) noexcept nogil:
         """List which of the rows change their labels; return how many, 0 without a list."""
@@ -349,25 +359,12 @@ cdef class Engine:
             n_moved += task.n_moved_of[b]
         used = _threads_worth(used, self.k, 4.0 * n_moved * self.points.d)
         if used == 1:
-            self.crew.kernels.accumulate_listed(&self.points.points, task.moved, n_moved, task.labels_old,
-                                                task.labels, &self.crew.scratches[0], &sums.sums)
+            self.accumulate(task, &sums.sums, task.start, task.stop, n_moved, 0)
         else:
             n_owners = min(<int64_t>(4 * used), self.k)
             for owner in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
-                self.move_owned(task, n_moved, sums, owner, n_owners, threadid())
+                self.accumulate_owned(task, sums, n_moved, owner, n_owners, threadid())
         return n_moved
-
-    cdef void move_owned(self, const _Round* task, int64_t n_moved, Sums sums, int64_t owner, int64_t n_owners,
-                         int t) noexcept nogil:
-        cdef fastkm_sums mine = sums.owned(owner, n_owners)
-        self.crew.kernels.accumulate_listed(&self.points.points, task.moved, n_moved, task.labels_old, task.labels,
-                                            &self.crew.scratches[t], &mine)
-
-    cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t owner, int64_t n_owners,
-                                  int t) noexcept nogil:
-        cdef fastkm_sums mine = sums.owned(owner, n_owners)
-        return self.crew.kernels.accumulate(&self.points.points, task.start, task.stop, task.labels_old,
-                                            task.labels, &self.crew.scratches[t], &mine)
 
     def assign(self, int32_t[::1] labels, int64_t start, int64_t stop, const int32_t[::1] labels_old=None,
                Sums sums=None, bint recheck=True):
@@ -431,7 +428,7 @@ cdef class Engine:
             n_owners = min(<int64_t>(4 * used), self.k)
             with nogil:
                 for b in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
-                    n_changed += self.accumulate_owned(&task, sums, b, n_owners, threadid())
+                    n_changed += self.accumulate_owned(&task, sums, 0, b, n_owners, threadid())
             n_changed //= n_owners  # every owner counted all of them
         if sums is not None:
             sums.share_moved = <double>n_changed / max(stop - start, 1)
