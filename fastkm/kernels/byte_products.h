@@ -408,7 +408,7 @@ static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, cons
     int64_t open[PANEL_ROWS], n_open = 0;
     const next_panel rest = rest_of_panel_after(pass->points, i);
     const int64_t n_steps = TILE_VECTORS * fours_of(d);
-    const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+    const int64_t n_tiles = n_tiles_of(k);
     const lines_ahead with_codes = {rest.begin, rest.n_lines / 2 / n_steps};
     const int64_t n_asked = with_codes.lines_per_tile * n_steps;
     lines_ahead ahead = {rest.begin + n_asked * LINE_BYTES,

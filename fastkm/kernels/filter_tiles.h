@@ -121,8 +121,7 @@ static FASTKM_INLINE float sketch_tile(const filter_pass* pass, filtered_panel* 
             for (int v = 0; v < TILE_VECTORS; v++) /* whose it is does not show */
                 vf_store(panel->second + v * LANES,
                          vf_min(least[v], vf_load(panel->second + v * LANES)));
-            for (int64_t line = 0; line < here.lines_per_tile; line++)
-                prefetch(here.next + line * LINE_BYTES);
+            bring_lines(&here);
             pass->work->n_products += panel->n_rows * n_centroids * (head + 1);
             return FASTKM_MAX(least_lane(gap), FLT_MIN);
         }
