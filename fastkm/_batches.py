@@ -111,6 +111,8 @@ def run(
 
 def label(problem: Problem, centroids: FloatArray) -> tuple[LabelArray, float]:
     """Return the labels (n,) of the points under the centroids, and the inertia, in one pass."""
+    if problem.is_covered:
+        problem = problem.uncovered()
     problem.cover(centroids)
     engine = problem.engine(len(centroids))
     engine.set_centroids(centroids)

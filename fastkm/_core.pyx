@@ -496,8 +496,9 @@ cdef class Engine:
                                             &centroids[0, 0])
 
     def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,
-                            double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop):
-        """Add weight * (x - shift) of rows [start, stop) to their labels' sums (k, d), in ascending order."""
+                            double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop,
+                            double scale=1.0):
+        """Add weight * (x * scale - shift) of rows [start, stop) to their labels' sums (k, d), in ascending order."""
         cdef int64_t n_owners = min(<int64_t>(4 * self.crew.n_threads), self.k), owner
         cdef int used = self.crew.threads_for(n_owners, <double>(stop - start) * self.points.d)
         cdef fastkm_weighted_sums target
@@ -505,6 +506,7 @@ cdef class Engine:
         if weights.shape[0] != self.points.n or shift.shape[0] != self.points.d or \
                 sums.shape[0] != self.k or sums.shape[1] != self.points.d or weight_sums.shape[0] != self.k:
             raise ValueError("weights, shift and sums must fit the engine.")
+        target.scale = scale
         target.shift = &shift[0]
         target.sums = &sums[0, 0]
         target.weights = &weight_sums[0]

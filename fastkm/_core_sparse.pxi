@@ -326,8 +326,9 @@ cdef class SparseEngine:
                     self.crew.kernels.means(&sums.sums, sums.d, j, j + 1, &centroids[0, 0])
 
     def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,
-                            double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop):
-        """Add weight * x of rows [start, stop) to their labels' sums (k, d), in ascending order; shift is zero."""
+                            double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop,
+                            double scale=1.0):
+        """Add weight * x * scale of rows [start, stop) to their labels' sums (k, d), in ascending order; shift is zero."""
         cdef int64_t n_owners = min(<int64_t>(4 * self.crew.n_threads), self.k), owner
         cdef int used = _threads_worth(self.crew.n_threads, n_owners,
                                        4.0 * (stop - start) * (self.points.n_entries // self.points.n))
@@ -336,6 +337,7 @@ cdef class SparseEngine:
         if weights.shape[0] != self.points.n or shift.shape[0] != self.points.d or \
                 sums.shape[0] != self.k or sums.shape[1] != self.points.d or weight_sums.shape[0] != self.k:
             raise ValueError("weights, shift and sums must fit the engine.")
+        target.scale = scale
         target.shift = &shift[0]
         target.sums = &sums[0, 0]
         target.weights = &weight_sums[0]

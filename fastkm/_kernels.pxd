@@ -249,6 +249,7 @@ cdef extern from "kernels.h" nogil:
         float* norms
 
     ctypedef struct fastkm_weighted_sums:
+        double scale
         const double* shift
         double* sums
         double* weights

@@ -62,13 +62,18 @@ class Start:
         k = init.shape[0]
         self.centroids = np.array(init, dtype=np.float64, order="C")
         problem.cover(self.centroids)
-        self.engine = problem.engine(k)
-        if algorithm == "lloyd" and problem.can_be_sketched:
-            self.engine.use_bytes(False)
+        self.engine = _engine(problem, k, algorithm)
         update_class = _WeightedUpdate if problem.uniform_weight is None else ExactUpdate
         self.update: ExactUpdate | _WeightedUpdate = update_class(problem, k)
         self.labels = np.full(problem.n, -1, dtype=np.int32)
         self.is_labelled = False
+
+
+def _engine(problem: Problem, k: int, algorithm: str) -> Any:
+    engine = problem.engine(k)
+    if algorithm == "lloyd" and problem.can_be_sketched:
+        engine.use_bytes(False)
+    return engine
 
 
 def run(
@@ -149,6 +154,11 @@ def run(
             if verbose:
                 print(f"Stopped at iteration {n_iter - 1} by a callback.")
             break
+        if problem.is_covered:  # by the start; means are among the rows
+            problem = update.problem = problem.uncovered()
+            engine = _engine(problem, engine.k, algorithm)
+            gaps = Gaps(problem, engine, centroids, max_iter, algorithm)
+            pruning = Pruning(problem, engine, max_iter, algorithm)
         gaps.after_round(labels)
         pruning.after_round(centroids, labels, n_changed)
         if shift <= tol:
@@ -274,6 +284,8 @@ class _WeightedUpdate:
 
     def __init__(self, problem: Problem, k: int) -> None:
         self.problem = problem
+        self.scale = problem.scale_of_weighted_sums()
+        self.shift = problem.shift * self.scale
         self.sums = np.empty((k, problem.d))
         self.weights = np.empty(k)
 
@@ -300,14 +312,16 @@ class _WeightedUpdate:
             engine.accumulate_weighted(
                 labels,
                 problem.relative_weights,
-                problem.shift,
+                self.shift,
                 self.sums,
                 self.weights,
                 start,
                 stop,
+                self.scale,
             )
         has_weight = self.weights > 0
-        moved[has_weight] = problem.shift + self.sums[has_weight] / self.weights[has_weight, None]
+        means = self.shift + self.sums[has_weight] / self.weights[has_weight, None]
+        moved[has_weight] = means / self.scale
         fill_empty(problem, engine, labels, self.weights, moved)
 
 
@@ -335,6 +349,8 @@ def fill_empty(
         sq_dists[row_weights == 0] = -1.0
     rounding = 0.0 if row_weights is None else problem.sq_rounding_of_means()
     if sq_dists.max() > rounding:
+        scale = problem.scale_of_weighted_sums()
+        shift = problem.shift * scale
         problem.settle_farthest(engine, labels, sq_dists, empty.size)
         sums, n_left = {}, {}
         for cluster, row in zip(empty, _farthest(sq_dists, empty.size), strict=False):
@@ -342,9 +358,9 @@ def fill_empty(
             weight = 1.0 if row_weights is None else float(row_weights[row])
             old = int(labels[row])
             if old not in sums:
-                sums[old] = (moved[old] - problem.shift) * left[old]
+                sums[old] = (moved[old] * scale - shift) * left[old]
                 n_left[old] = np.count_nonzero((labels == old) & (sq_dists >= 0))
-            sums[old] -= (point - problem.shift) * weight
+            sums[old] -= (point * scale - shift) * weight
             left[old] -= weight
             n_left[old] -= 1
             moved[cluster] = point
@@ -353,7 +369,7 @@ def fill_empty(
             if n_left[old] == 0:
                 left[old] = 0.0  # without the trace of weight that rounding leaves
             if left[old] > 0:
-                moved[old] = problem.shift + total / left[old]
+                moved[old] = (shift + total / left[old]) / scale
     moved[left <= 0] = moved[np.argmax(left)]
 
 

@@ -228,13 +228,15 @@ class Problem:
         narrow = self.points.is_narrow
         exponent, limit = math.frexp(reach)[1], 126 if narrow else 1000
         self.scale = math.ldexp(1.0, max(-limit, min(limit, -exponent)))
+        self._largest_exponent = math.frexp(largest)[1]
         # Nor may a value that is large beside its reach.
         is_extreme = abs(exponent) > 400
-        exact_exponent = max(-limit, min(limit, -exponent, limit - math.frexp(largest)[1]))
+        exact_exponent = max(-limit, min(limit, -exponent, limit - self._largest_exponent))
         self.exact_scale = math.ldexp(1.0, exact_exponent) if is_extreme else 1.0
         kernel_shift = shift_f32.astype(np.float64) if narrow else self.shift
         self._shifts = kernel_shift, shift_f32
         self.frame = _core.Frame(*self._shifts, self.scale, self.exact_scale)
+        self._own_frame, self._own_exact_scale = self.frame, self.exact_scale
 
     def cover(self, centroids: FloatArray, *, each: bool = False) -> None:
         """Scale points up no farther, or so far down, that squares of these centroids are finite.
@@ -247,12 +249,35 @@ class Problem:
             return
         sizes = np.abs(centroids).max(axis=1)
         size = float(sizes.max() if each else sizes.min())
+        if size == 0:
+            return
         exponent = math.frexp(MOST_SQUARED)[1] - math.frexp(size)[1]
         scale = math.ldexp(1.0, max(-1000, min(1000, exponent)))
         if scale < self.exact_scale:
             self.exact_scale = scale
             self.frame = _core.Frame(*self._shifts, self.scale, self.exact_scale)
             self.shared = Shared(n_runs=self.shared.n_runs)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether `cover` had to scale the points down."""
+        return self.exact_scale != self._own_exact_scale
+
+    def uncovered(self) -> "Problem":
+        """Return this problem with its points scaled as is best for centroids among them."""
+        problem = copy.copy(self)
+        problem.frame, problem.exact_scale = self._own_frame, self._own_exact_scale
+        problem.shared = Shared(n_runs=self.shared.n_runs)
+        return problem
+
+    def scale_of_weighted_sums(self) -> float:
+        """Return a power of two, mostly 1, under which no sum of weighted rows overflows."""
+        heaviest = 1.0
+        if self.uniform_weight is None:
+            assert self.relative_weights is not None
+            heaviest = float(self.relative_weights.max())
+        exponents = self._largest_exponent, math.frexp(heaviest)[1], math.frexp(self.n)[1]
+        return math.ldexp(1.0, min(0, 1020 - sum(exponents)))
 
     def mean_variance(self) -> float:
         """Return what ``np.mean(variance)`` does, at a quarter of its time."""
@@ -343,11 +368,15 @@ class Problem:
         weight = self.uniform_weight
         if weight is None:
             assert self.relative_weights is not None
-            sq_dists, weight = sq_dists * self.relative_weights, 1.0
+            weighted = np.zeros(self.n)
+            # An infinite distance of no weight is nothing.
+            np.multiply(
+                sq_dists, self.relative_weights, out=weighted, where=self.relative_weights > 0
+            )
+            sq_dists, weight = weighted, 1.0
         total = math.fsum(np.add.reduceat(sq_dists, np.arange(0, self.n, _core.BLOCK_ROWS)))
-        # Twice, as the square itself may be out of range.
-        relative = total * weight / self.exact_scale / self.exact_scale
-        if self._weight_exponent == 0:
-            return float(relative)
+        # All powers of two at once: squares may be out of range that weights bring back.
+        mantissa, exponent = math.frexp(weight)
+        exponent += self._weight_exponent - 2 * (math.frexp(self.exact_scale)[1] - 1)
         with np.errstate(over="ignore", under="ignore"):
-            return float(np.ldexp(relative, self._weight_exponent))
+            return float(np.ldexp(total * mantissa, exponent))

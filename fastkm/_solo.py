@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, _lloyd
 from ._lloyd import Run, fill_empty
 from ._problem import FloatArray, Problem, Slices
 
@@ -62,6 +62,9 @@ def run_solo(
     """
     for init in inits:
         problem.cover(init)
+    if problem.is_covered:  # which no run remains
+        options = {"max_iter": max_iter, "tol": tol, "centroid_dtype": centroid_dtype}
+        return [run for init in inits if (run := _lloyd.run(problem, init, **options))]
     panels = problem.panels()
     sq_dists = [np.empty(problem.n) for _ in inits]
     runs = [_solo_run(problem, panels, init, sq_dists[i], tol) for i, init in enumerate(inits)]

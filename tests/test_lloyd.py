@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import reference
+import scipy.sparse
 import sklearn.cluster
 from core_tools import DTYPES, ISAS, interrupted_after, layouts, needs_timer, unchanged
 
@@ -228,6 +229,23 @@ def test_fits_from_seeds_far_outside_the_rows_are_the_oracles(case, way, algorit
     # Beside 1e-320 a number of float64 is 5e-324.
     expected = np.ldexp(oracle.inertia, -2 * exponent)
     np.testing.assert_allclose(kmeans.inertia_, expected, rtol=1e-12, atol=1e-323)
+
+
+# Mutation: rounds after the first keep the scale that far seeds asked for.
+@pytest.mark.parametrize("cls", [KMeans, MiniBatchKMeans])
+@pytest.mark.parametrize(("n", "k"), [(63, 5), (3000, 40)])
+@pytest.mark.parametrize("weights", [None, 3])
+def test_tiny_rows_are_told_apart_once_far_seeds_have_moved(cls, n, k, weights, rng):
+    X, seeds = np.vstack([rng.normal(size=(n - 1, 2)), [[0, 0]]]) * 1e-311, rng.normal(size=(k, 2))
+    seeds[0] = 0
+    if weights is not None:
+        weights = rng.integers(1, weights + 1, size=n)
+    kmeans = cls(k, init=seeds, n_init=1, random_state=0).fit(X, sample_weight=weights)
+    expected = reference.assign(np.ldexp(X, 1000), np.ldexp(kmeans.cluster_centers_, 1000))
+    assert len(np.unique(expected)) > k / 2
+    for rows in (X, scipy.sparse.csr_array(X)):
+        assert np.array_equal(kmeans.predict(rows), expected)
+    assert np.array_equal(kmeans.labels_, expected)
 
 
 @pytest.mark.parametrize("way", ["array", "callable"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from beside import (
     assert_same_bits,
     each_class,
@@ -92,6 +93,41 @@ def test_rows_without_weight_are_no_rows_to_the_centres(cloud, cls):
         kmeans = cls(4, init=cloud[:4], tol=0).fit(far, sample_weight=weights)
         np.testing.assert_allclose(kmeans.cluster_centers_, expected.cluster_centers_, atol=1e-12)
         assert kmeans.n_iter_ == expected.n_iter_
+
+
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+def test_rows_of_no_weight_add_nothing_to_inertia_however_far_they_are(kind):
+    # Some of these distances have squares that are infinite in any unit of the rows' own, and
+    # infinity times zero is no number.
+    X = np.random.default_rng(0).uniform(-1.7, 1.7, size=(63, 1)) * 1e308
+    kmeans = KMeans(1, init=[[-1.7551771e307]], n_init=1, max_iter=1).fit([[-1.7551771e307]] * 2)
+    weights = np.arange(63) % 4
+    assert kmeans.score(kind(X), sample_weight=weights) == -np.inf
+    assert kmeans.fit(kind(X), sample_weight=weights).inertia_ == np.inf
+
+
+# Mutation: weighted sums in X's own unit.
+@pytest.mark.parametrize("init", ["array", "k-means++"])
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+def test_weighted_rows_near_float64s_limit_are_clustered_as_small_ones(kind, init, rng):
+    # Sums of these rows, and differences of two, are more than float64 holds.
+    X = rng.uniform(-1, 1, size=(200, 3)) * 1.7e308
+    weights = rng.integers(0, 4, size=200)
+    # With eight equal seeds, seven clusters are empty at first.
+    seeds = np.vstack([X[:4], np.repeat(X[:1], 4, axis=0)]) if init == "array" else init
+
+    def fit(exponent):
+        given = np.ldexp(seeds, exponent) if init == "array" else seeds
+        kmeans = KMeans(8, init=given, n_init=1, tol=0, random_state=0)
+        return kmeans.fit(kind(np.ldexp(X, exponent)), sample_weight=weights)
+
+    large, small = fit(0), fit(-700)
+    assert np.array_equal(large.labels_, small.labels_)
+    # Weighted sums round, of differences to another point here and there: a round more or less.
+    assert abs(large.n_iter_ - small.n_iter_) <= 1
+    most = np.abs(small.cluster_centers_).max()
+    centres = np.ldexp(large.cluster_centers_, -700)
+    np.testing.assert_allclose(centres, small.cluster_centers_, rtol=0, atol=1e-13 * most)
 
 
 @pytest.mark.parametrize("scale", [1e-310, 3e-300, 1e10, 3e300])

@@ -191,6 +191,7 @@ static void accumulate_weighted(const fastkm_points* points, int64_t i_begin, in
                                 const int32_t* labels, const double* weights,
                                 fastkm_scratch* scratch, const fastkm_weighted_sums* sums) {
     const int64_t d = points->d;
+    const double scale = sums->scale;
     const double* FASTKM_RESTRICT shift = sums->shift;
     const double* FASTKM_RESTRICT row = scratch->row;
     for (int64_t i = i_begin; i < i_end; i++) {
@@ -199,7 +200,7 @@ static void accumulate_weighted(const fastkm_points* points, int64_t i_begin, in
         if (j < sums->j_begin || j >= sums->j_end || weight == 0) continue;
         double* FASTKM_RESTRICT sum = sums->sums + j * d;
         load_row(points, i, scratch->row);
-        for (int64_t f = 0; f < d; f++) sum[f] += weight * (row[f] - shift[f]);
+        for (int64_t f = 0; f < d; f++) sum[f] += weight * (row[f] * scale - shift[f]);
         sums->weights[j] += weight;
     }
 }

@@ -28,14 +28,14 @@ static double add_and_measure(const double* FASTKM_RESTRICT row,
         for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
             const int64_t at = f + v * DOUBLE_LANES;
             const vd x = vd_load(row + at);
-            const vd difference = vd_mul(vd_sub(x, vd_load(centroid + at)), scale_vd);
+            const vd difference = scaled_difference(x, vd_load(centroid + at), scale_vd, 1);
             squares[v] = vd_add(squares[v], vd_mul(difference, difference));
             vd_store(sum + at, vd_add(vd_load(sum + at), vd_mul(x, weight_vd)));
         }
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++)
         vd_store(partial + v * DOUBLE_LANES, squares[v]);
     for (int64_t f = d_vector; f < d; f++) {
-        const double difference = (row[f] - centroid[f]) * scale;
+        const double difference = row[f] * scale - centroid[f] * scale;
         partial[f - d_vector] += difference * difference;
         sum[f] += row[f] * weight;
     }

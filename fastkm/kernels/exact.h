@@ -71,6 +71,11 @@ static FASTKM_INLINE double sum_of_partials(vd sum[PARTIAL_SUMS / DOUBLE_LANES])
     return partial[0];
 }
 
+/* x - c, or both scaled first: near float64's limit the difference itself would overflow. */
+static FASTKM_INLINE vd scaled_difference(vd x, vd c, vd scale, const int is_scaled) {
+    return is_scaled ? vd_sub(vd_mul(x, scale), vd_mul(c, scale)) : vd_sub(x, c);
+}
+
 /* Of a dense row of float32 or float64; memory sends the bytes from `ahead` on meanwhile. */
 static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
                                            const double* centroid, int64_t d, double scale,
@@ -84,9 +89,9 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
         for (int64_t byte = 0; ahead && byte < PARTIAL_SUMS * size; byte += LINE_BYTES)
             prefetch(ahead + f * size + byte);
         for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
-            vd difference = vd_sub(load_doubles(row, f + v * DOUBLE_LANES, is_single),
-                                   vd_load(centroid + f + v * DOUBLE_LANES));
-            if (is_scaled) difference = vd_mul(difference, scale_vd);
+            const vd x = load_doubles(row, f + v * DOUBLE_LANES, is_single);
+            const vd difference =
+                scaled_difference(x, vd_load(centroid + f + v * DOUBLE_LANES), scale_vd, is_scaled);
             sum[v] = vd_add(sum[v], vd_mul(difference, difference));
         }
     }
@@ -94,9 +99,9 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
         const int64_t f = d_vector + v * DOUBLE_LANES;
         if (f >= d) break;
-        vd difference =
-            vd_sub(load_few_doubles(row, f, d - f, is_single), vd_load_few(centroid + f, d - f));
-        if (is_scaled) difference = vd_mul(difference, scale_vd);
+        const vd difference =
+            scaled_difference(load_few_doubles(row, f, d - f, is_single),
+                              vd_load_few(centroid + f, d - f), scale_vd, is_scaled);
         sum[v] = vd_add(sum[v], vd_mul(difference, difference));
     }
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++)
@@ -116,8 +121,9 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
 static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
     if (d <= LOW_D) {
         double low_d = 0;
-#define LOW_D_SQ_DIST(constant_d) \
-    low_d = scaled_sq_dist((const char*)row, 0, centroid, constant_d, scale, 1, NULL)
+#define LOW_D_SQ_DIST(constant_d)                                                              \
+    low_d = scale == 1 ? scaled_sq_dist((const char*)row, 0, centroid, constant_d, 1, 0, NULL) \
+                       : scaled_sq_dist((const char*)row, 0, centroid, constant_d, scale, 1, NULL)
         WITH_CONSTANT_D(d, LOW_D_SQ_DIST)
 #undef LOW_D_SQ_DIST
         return low_d;

@@ -409,8 +409,9 @@ typedef struct {
 
 /* Sums of weighted values, in float64. */
 typedef struct {
-    const double* shift;    /* (d,) */
-    double* sums;           /* (k, d) of weight * (x - shift) */
+    double scale;           /* 1, or smaller where sums might overflow */
+    const double* shift;    /* (d,) times scale */
+    double* sums;           /* (k, d) of weight * (x * scale - shift) */
     double* weights;        /* (k,) */
     int64_t j_begin, j_end; /* only these centroids' sums are written */
 } fastkm_weighted_sums;

@@ -389,7 +389,7 @@ static double own_sq_dist_of(const fastkm_sparse* rows, const fastkm_sparse_cent
 #define ADD_ENTRIES(is_double, is_wide)                                                     \
     for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++) {                       \
         const double centre = raw[entry_column(rows, p, is_wide)], scaled = centre * scale; \
-        const double difference = (entry_value(rows, p, is_double) - centre) * scale;       \
+        const double difference = entry_value(rows, p, is_double) * scale - scaled;         \
         sum += difference * difference;                                                     \
         add_with_tail(scaled * scaled, &high, &low);                                        \
     }

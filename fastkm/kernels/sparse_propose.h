@@ -21,7 +21,7 @@ static FASTKM_INLINE double union_sq_dist(const fastkm_sparse* rows, int64_t i,
         uint64_t x_bits = bits_of(entry_value(rows, p, is_double)) & (0 - (uint64_t)(of_row == f));
         double x, difference;
         memcpy(&x, &x_bits, 8);
-        difference = (x - raw[f]) * scale;
+        difference = x * scale - raw[f] * scale;
         partial[(uint64_t)f % PARTIAL_SUMS] += difference * difference;
         p += of_row == f;
         q += of_candidate == f;

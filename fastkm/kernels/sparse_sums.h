@@ -51,6 +51,7 @@ static void sparse_means(const fastkm_sums* sums, int64_t d, int64_t j_begin, in
 static void sparse_accumulate_weighted(const fastkm_sparse* rows, int64_t i_begin, int64_t i_end,
                                        const int32_t* labels, const double* weights,
                                        const fastkm_weighted_sums* sums) {
+    const double scale = sums->scale;
     for (int64_t i = i_begin; i < i_end; i++) {
         const int32_t j = labels[i];
         const double weight = weights[i];
@@ -58,7 +59,7 @@ static void sparse_accumulate_weighted(const fastkm_sparse* rows, int64_t i_begi
         double* sum = sums->sums + j * rows->d;
 #define ADD_ENTRIES(is_double, is_wide)                             \
     for (int64_t p = rows->starts[i]; p < rows->starts[i + 1]; p++) \
-        sum[entry_column(rows, p, is_wide)] += weight * entry_value(rows, p, is_double);
+        sum[entry_column(rows, p, is_wide)] += weight * (entry_value(rows, p, is_double) * scale);
         WITH_CONSTANT_FORMAT(rows, ADD_ENTRIES)
 #undef ADD_ENTRIES
         sums->weights[j] += weight;

@@ -438,8 +438,8 @@ static void check_sums(const problem* of, const fastkm_kernels* kernels, engine*
     int32_t* none = room((size_t)n * 4);
     const fastkm_sums sums = {
         of->sum_scale, of->low_scale, found->sums, found->sums + k * d, found->counts, 0, k};
-    const fastkm_weighted_sums weighted = {of->shift, found->weighted, found->weighted + k * d, 0,
-                                           k};
+    const fastkm_weighted_sums weighted = {1, of->shift, found->weighted, found->weighted + k * d,
+                                           0, k};
     memset(none, 0xff, (size_t)n * 4);
     memset(found->sums, 0, (size_t)(2 * k * d) * 8);
     memset(found->counts, 0, (size_t)k * 8);

@@ -184,8 +184,8 @@ static void sum_rows(const problem* p, const fastkm_kernels* kernels, const colu
 static void weigh_rows(const problem* p, const fastkm_kernels* kernels, const columns_of* columns) {
     const int64_t n = p->points.n, d = p->points.d, k = p->k;
     fastkm_scratch scratch = take_scratch(kernels, d, k);
-    fastkm_weighted_sums sums = {columns->columns.shift, zeros((size_t)(k * d) * 8, 8),
-                                 zeros((size_t)k * 8, 8), 0, k};
+    fastkm_weighted_sums sums = {
+        1, columns->columns.shift, zeros((size_t)(k * d) * 8, 8), zeros((size_t)k * 8, 8), 0, k};
     kernels->accumulate_weighted(&p->points, 0, n, p->labels, p->weights, &scratch, &sums);
     RECORD("accumulate_weighted: sums", sums.sums, k * d);
     RECORD("accumulate_weighted: weights", sums.weights, k);

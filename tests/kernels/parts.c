@@ -245,8 +245,8 @@ void run_sparse(const problem* p, const fastkm_kernels* all) {
     double* means = zeros((size_t)(k * d) * 8, 8);
     kernels->means(&sums, d, 0, k, means);
     RECORD("sparse means", means, k * d);
-    fastkm_weighted_sums weighted = {NULL, zeros((size_t)(k * d) * 8, 8), zeros((size_t)k * 8, 8),
-                                     0, k};
+    fastkm_weighted_sums weighted = {
+        1, NULL, zeros((size_t)(k * d) * 8, 8), zeros((size_t)k * 8, 8), 0, k};
     kernels->accumulate_weighted(&rows, 0, n, labels, p->weights, &weighted);
     RECORD("sparse accumulate_weighted", weighted.sums, k * d);
     seed_sparse(p, kernels, &rows, &packed, &scratch, sq_dists);
