@@ -19,31 +19,32 @@ IS_ARM64 = platform.machine().lower() in {"aarch64", "arm64"}
 IS_ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
 KERNELS = Path("fastkm") / "kernels"
-HEADERS = sorted(str(path) for path in KERNELS.glob("*.h"))
+HEADERS = sorted(str(path) for path in [*KERNELS.glob("*.h"), KERNELS / "flags.txt"])
 
-# (name, flags of GCC and Clang, flags of MSVC). Each becomes a static library of its own, so that
-# no code built for one instruction set can be linked into another.
-AVX512_FLAGS = [
-    "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mf16c",
-    "-mprefer-vector-width=512",
-]  # fmt: skip
+# (name, flags of MSVC). Each becomes a static library of its own, so that no code built for one
+# instruction set can be linked into another.
 X86_ISAS = [
-    ("sse2", [], []),
-    ("avx2", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
-    ("avx512", AVX512_FLAGS, ["/arch:AVX512"]),
-    ("avx512vnni", ["-mavx512vnni", *AVX512_FLAGS], ["/arch:AVX512"]),
+    ("sse2", []),
+    ("avx2", ["/arch:AVX2"]),
+    ("avx512", ["/arch:AVX512"]),
+    ("avx512vnni", ["/arch:AVX512"]),
 ]
-ARM64_ISAS = [("neon", [], [])]
+ARM64_ISAS = [("neon", [])]
 ISAS = [
-    ("portable", [], []),
+    ("portable", []),
     *(X86_ISAS if IS_X86_64 else ARM64_ISAS if IS_ARM64 else []),
 ]
+# Of GCC and Clang, by instruction set and for "all".
+FLAGS = {
+    name: flags.split()
+    for name, colon, flags in (
+        line.partition(":") for line in (KERNELS / "flags.txt").read_text("ascii").splitlines()
+    )
+    if colon and not name.startswith("#")
+}
 
-# Without contraction a * b + c rounds twice on every machine, so float64 results agree bit for bit.
 # Debugging symbols, which Python's own flags ask for, would be most of the wheel.
-UNIX_FLAGS = [
-    "-O3", "-g0", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-]  # fmt: skip
+UNIX_FLAGS = ["-O3", "-g0", *FLAGS["all"]]
 MSVC_FLAGS = ["/O2", "/std:c11", "/fp:precise"]
 EXTENSION_FLAGS = ["/O2"] if IS_MSVC else ["-O2", "-g0"]
 # For .ci/sanitize: FASTKM_SANITIZE=address,undefined. What is found ends the program.
@@ -59,12 +60,12 @@ OPENMP_FLAGS = {"win32": (["/openmp"], []), "darwin": (["-Xpreprocessor", "-fope
 OPENMP_COMPILE, OPENMP_LINK = OPENMP_FLAGS.get(sys.platform, (["-fopenmp"], ["-fopenmp"]))
 
 
-def kernel_library(name, unix_flags, msvc_flags):
+def kernel_library(name, msvc_flags):
     """Describe the static library of one instruction set, for setuptools' build_clib."""
     sources = [str(KERNELS / f"kernels_{name}.c")]
     if name == "portable":
         sources.append(str(KERNELS / "dispatch.c"))
-    flags = MSVC_FLAGS + msvc_flags if IS_MSVC else UNIX_FLAGS + unix_flags
+    flags = MSVC_FLAGS + msvc_flags if IS_MSVC else UNIX_FLAGS + FLAGS.get(name, [])
     return (
         f"fastkm_{name}",
         {"sources": sources, "cflags": flags, "obj_deps": {source: HEADERS for source in sources}},
