@@ -4,8 +4,8 @@ Hypothesis draws parameters, valid and not, and rows, weights and first centroid
 Python can hand over. Right is what the float64 oracle of `reference` says of the centroids found;
 where squares leave float64's range, what long doubles say to within rounding.
 
-The suite draws the same every time; FASTKM_FUZZ_EXAMPLES=20000 pytest tests/test_api_fuzz.py draws
-others, and more.
+The suite draws the same every time. Others, and more, are drawn by
+FASTKM_FUZZ_EXAMPLES=20000 pytest -o faulthandler_timeout=0 tests/test_api_fuzz.py
 """
 
 import os
