@@ -106,7 +106,8 @@ PEAKS = """
 # What is returned of a row, and what that is made of: a label; a distance to its centroid, as well;
 # distances to all. Silhouettes: what a row is among the rows of its cluster (8 numbers), its
 # distances and reach, in two orders (10), and itself.
-OF_ROW = {"predict": 4, "score": 4 + 8, "transform": 8 * K, "silhouette": 8 * 19}
+CALLED_K = 64  # distances to all are more than what the bounds leave besides
+OF_ROW = {"predict": 4, "score": 4 + 8, "transform": 8 * CALLED_K, "silhouette": 8 * 19}
 # Silhouettes of two threads: packed rows of a task and targets (4 MiB and 256 KiB at most).
 # Of means: a block of 64 Ki values, three times in float64.
 BESIDE_SILHOUETTES = 2 * (1024 * 4 * (D + 1) + 2**18) + 3 * 8 * 2**18
@@ -132,7 +133,7 @@ def test_peaks_of_calls_are_those_of_what_they_return(dtype):
             print(name, peak(lambda: call(X)))
     """
     n = 20_000
-    told = _run(code, dtype, n, D, K, tools=PEAKS)
+    told = _run(code, dtype, n, D, CALLED_K, tools=PEAKS)
     for name, peak in zip(told[::2], map(int, told[1::2]), strict=True):
         most = n * OF_ROW[name] + BYTES_BESIDE
         if name == "silhouette":

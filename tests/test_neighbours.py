@@ -103,6 +103,23 @@ def test_a_centroid_a_rounding_nearer_than_another_wins(d):
     assert n_exact > len(X) / 2
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_rows_that_leave_float32_with_their_shift_keep_the_oracles_labels(isa, d):
+    # Most values are float32's largest, either way, or near zero, so some less the mean are
+    # infinite: no box holds them, and a group's box must not lose them.
+    g = np.random.default_rng(d)
+    largest = np.finfo("f4").max
+    X = g.normal(size=(700, d)) * 10.0 ** g.integers(-300, 300, size=(700, d))
+    X = np.clip(X, -largest, largest).astype("f4")
+    for k in (2, 4, 9):
+        centroids = X[g.integers(0, len(X), size=k)].astype(np.float64)
+        for first_labels in (None, np.zeros(len(X), np.int32)):
+            labels, _ = assign_by_cells(X, centroids, isa, first_labels=first_labels)
+            expected = reference.assign(np.ldexp(X.astype(float), -100), np.ldexp(centroids, -100))
+            assert np.array_equal(labels, expected)
+
+
 @pytest.mark.parametrize("far", [1e6, 1e18, 1e25, 1e60])
 def test_centroids_far_from_all_rows_change_nothing(far):
     X, centroids = near_rows(1500, 5, 20)

@@ -100,8 +100,11 @@ static void enclose(const fastkm_points* points, const fastkm_frame* frame, /* I
         for (int64_t f = 0; f < d; f++) {
             const float middle = low[f] / 2 + high[f] / 2;
             const float half = FASTKM_MAX(high[f] - middle, middle - low[f]);
-            low[f] = middle;
-            high[f] = half * (1 + 0x1p-20f) + 4 * FLT_MIN;
+            /* Rows that leave float32 with their shift are anywhere: comparisons lose what is no
+             * number, but not infinity. */
+            const int is_bounded = isfinite(middle) && isfinite(half);
+            low[f] = is_bounded ? middle : 0;
+            high[f] = is_bounded ? half * (1 + 0x1p-20f) + 4 * FLT_MIN : INFINITY;
         }
     }
 }
