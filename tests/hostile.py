@@ -10,6 +10,7 @@ DTYPES_OF = {
     "duplicates": ["f4", "f8"],
     "denormals": ["f4", "f8"],
     "ends of float32": ["f4", "f8"],
+    "cut off at the ends of float32": ["f4", "f8"],
     "ends of float16": ["f2"],
     "one huge feature": ["f4", "f8"],
     "mixed magnitudes": ["f4", "f8"],
@@ -37,6 +38,9 @@ def hostile(kind, n, d, k, dtype, seed):
         X = X * 1e-40  # of float32; float64's squares leave its own range
     elif kind == "ends of float32":
         X = (where - 1) * 3e38 + np.clip(X, -3, 3) * 10.0 ** g.uniform(29, 37)
+    elif kind == "cut off at the ends of float32":
+        largest = np.finfo("f4").max
+        X = np.clip(X * 10.0 ** g.integers(-60, 99, size=(n, d)), -largest, largest)
     elif kind == "ends of float16":
         X = (where - 1) * 60000 + np.clip(X, -3, 3) * 10.0 ** g.uniform(0, 3)
     elif kind == "one huge feature":

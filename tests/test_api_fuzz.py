@@ -300,6 +300,8 @@ def bytes_of(given):
         return bytes_of(given.toarray())
     if isinstance(given, pd.DataFrame | pd.Series):
         return bytes_of(given.to_numpy())
+    if isinstance(given, np.ndarray) and given.dtype.char == "g":
+        return given.astype(np.float64).tobytes()  # a long double has bytes that say nothing
     if isinstance(given, np.ndarray) and not given.dtype.hasobject:
         return given.tobytes()
     return repr(given)
