@@ -366,8 +366,10 @@ def assert_close(value, expected, X, sample_weight):
     with np.errstate(over="ignore"):
         expected = float(expected)
         total = len(X) if sample_weight is None else np.sum(np.ones(len(X)) * sample_weight)
-        most = np.square(np.longdouble(np.abs(X).max(initial=1)))
-    vanished = float(min(X.shape[1] * total * np.finfo(float).tiny * most, 1e300))
+        most = (
+            X.shape[1] * np.longdouble(total) * np.square(np.longdouble(np.abs(X).max(initial=1)))
+        )
+    vanished = float(min(most * np.finfo(float).tiny, 1e300))
     assert value == pytest.approx(expected, rel=1e-7, abs=max(vanished, 1e-300))
 
 
