@@ -319,10 +319,10 @@ class CentroidEstimator(
     def _is_init_array(self) -> bool:
         return not (isinstance(self.init, str) or callable(self.init))
 
-    def _check_init(self, n_features: int) -> Any:
+    def _check_init(self, points: Any) -> Any:
         """Return `init`, checked and copied if it is an array."""
         if self._is_init_array():
-            return check_centroids(self.init, self.n_clusters, n_features)
+            return check_centroids(self.init, self.n_clusters, points)
         return self.init
 
     def _resolve_n_init(self, n_init_of_cheap_seeds: int) -> int:

@@ -7,6 +7,8 @@ order, and several runs go side by side. The bits are those of `_lloyd.run`.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -63,8 +65,8 @@ def run_solo(
     for init in inits:
         problem.cover(init)
     if problem.is_covered:  # which no run remains
-        options = {"max_iter": max_iter, "tol": tol, "centroid_dtype": centroid_dtype}
-        return [run for init in inits if (run := _lloyd.run(problem, init, **options))]
+        run_alone = partial(_lloyd.run, max_iter=max_iter, tol=tol, centroid_dtype=centroid_dtype)
+        return [ended for init in inits if (ended := run_alone(problem, init))]
     panels = problem.panels()
     sq_dists = [np.empty(problem.n) for _ in inits]
     runs = [_solo_run(problem, panels, init, sq_dists[i], tol) for i, init in enumerate(inits)]

@@ -254,7 +254,7 @@ def check_room(
 
 
 def check_centroids(
-    centroids: npt.ArrayLike, n_clusters: int, n_features: int
+    centroids: npt.ArrayLike, n_clusters: int, points: Any
 ) -> npt.NDArray[np.float64]:
     """Return centroids to start from as a float64 array of their own.
 
@@ -262,8 +262,10 @@ def check_centroids(
     ----------
     centroids : array-like of shape (n_clusters, n_features)
         What the user's `init` is or returned.
-    n_clusters, n_features : int
-        The shape they must have.
+    n_clusters : int
+        How many they must be.
+    points : ndarray or CSR of shape (n_samples, n_features)
+        The rows, as `check_points` returns them: centroids stay float32 if these are.
 
     Returns
     -------
@@ -273,8 +275,19 @@ def check_centroids(
     Raises
     ------
     ValueError
-        If they are not numbers, not finite or of another shape.
+        If they are not numbers, not finite, too large for float32 rows or of another shape.
     """
+    checked = _as_centroids(centroids, n_clusters, points.shape[1])
+    if points.dtype == np.float32 and np.abs(checked).max(initial=0) > np.finfo(np.float32).max:
+        raise ValueError(
+            "The initial centers hold a value too large for dtype('float32'), which X is."
+        )
+    return checked
+
+
+def _as_centroids(
+    centroids: npt.ArrayLike, n_clusters: int, n_features: int
+) -> npt.NDArray[np.float64]:
     if (
         type(centroids) is np.ndarray
         and centroids.shape == (n_clusters, n_features)

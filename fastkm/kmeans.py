@@ -211,7 +211,7 @@ class KMeans(CentroidEstimator):
         check_n_samples(points.shape[0], self.n_clusters)
         check_room(points.shape, self.n_clusters, **_LEAST_ROOM)
         weights = check_weights(sample_weight, points)
-        init = self._check_init(points.shape[1])
+        init = self._check_init(points)
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
         self._warn_if_elkan_for_one()
 

@@ -245,7 +245,7 @@ class MiniBatchKMeans(CentroidEstimator):
         n_init = self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
         self._resolve_sizes(n)
         weights = check_weights(sample_weight, points)
-        init = self._check_init(points.shape[1])
+        init = self._check_init(points)
         random_state = check_random_state(self.random_state)
 
         problem = make_problem(points, weights, n_threads=effective_n_threads(self.n_threads))
@@ -313,7 +313,7 @@ class MiniBatchKMeans(CentroidEstimator):
             self._check_room(points.shape)
             self._resolve_n_init(_N_INIT_OF_CHEAP_SEEDS)
             self._resolve_sizes(points.shape[0])
-            init = self._check_init(points.shape[1])
+            init = self._check_init(points)
         if not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
 

@@ -169,7 +169,7 @@ def make_seed(
             locked = read_only_view(points)
             return [
                 check_centroids(
-                    init(locked, n_clusters, random_state=random_state), n_clusters, problem.d
+                    init(locked, n_clusters, random_state=random_state), n_clusters, points
                 )
                 for _ in range(n_runs)
             ]

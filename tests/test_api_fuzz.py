@@ -364,12 +364,14 @@ def long_inertia(X, labels, centroids, sample_weight):
 def assert_close(value, expected, X, sample_weight):
     """To within rounding; what float64 cannot hold, or not beside the largest, is infinite or 0."""
     with np.errstate(over="ignore"):
-        expected = float(expected)
+        exact, expected = expected, float(expected)
         total = len(X) if sample_weight is None else np.sum(np.ones(len(X)) * sample_weight)
-        most = (
-            X.shape[1] * np.longdouble(total) * np.square(np.longdouble(np.abs(X).max(initial=1)))
-        )
-    vanished = float(min(most * np.finfo(float).tiny, 1e300))
+        largest = np.longdouble(np.abs(X).max(initial=1))
+        vanished = X.shape[1] * np.longdouble(total) * largest**2 * np.finfo(float).tiny
+        if exact <= vanished:
+            assert 0 <= value <= 2 * vanished
+            return
+    vanished = float(min(vanished, 1e300))
     assert value == pytest.approx(expected, rel=1e-7, abs=max(vanished, 1e-300))
 
 

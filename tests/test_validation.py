@@ -9,7 +9,7 @@ from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
 import fastkm.kmeans
-from fastkm import KMeans, kmeans_plusplus
+from fastkm import KMeans, MiniBatchKMeans, kmeans_plusplus
 from fastkm._validation import check_centroids, check_points, check_weights
 
 GOOD = np.arange(24.0).reshape(8, 3) ** 2
@@ -226,7 +226,20 @@ def test_negative_weights(negative):
 
 def test_centroids_are_a_copy():
     init = GOOD[:4].copy()
-    assert not np.shares_memory(check_centroids(init, 4, 3), init)
+    assert not np.shares_memory(check_centroids(init, 4, GOOD), init)
+
+
+@pytest.mark.parametrize("cls", [KMeans, MiniBatchKMeans])
+@pytest.mark.parametrize("way", [np.asarray, np.ndarray.tolist, lambda init: lambda *_, **__: init])
+def test_seeds_that_float32_cannot_hold_are_refused_for_float32_rows(cls, way):
+    init = GOOD[:4].astype(float)
+    init[1, 2] = -1e39
+    X = GOOD.astype("f4")
+    with pytest.raises(ValueError, match=r"centers hold a value too large for dtype\('float32'\)"):
+        cls(4, init=way(init), n_init=1).fit(X)
+    assert np.isfinite(cls(4, init=way(init), n_init=1).fit(GOOD.astype(float)).inertia_)
+    init[1, 2] = -3e38
+    assert np.isfinite(cls(4, init=way(init), n_init=1).fit(X).cluster_centers_).all()
 
 
 def test_packed_fields_are_aligned_by_a_copy():
