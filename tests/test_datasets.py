@@ -206,7 +206,8 @@ def _peak_of_refusal(folder):
     """Return the peak memory in bytes of a load that must be refused."""
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=r"header"):
+        # Newer Pythons see themselves that the entries of such an archive would overlap.
+        with pytest.raises(ValueError, match=r"header|Overlapped entries"):
             load_mnist(folder)
         return tracemalloc.get_traced_memory()[1]
     finally:
