@@ -328,7 +328,7 @@ cdef class SparseEngine:
     def accumulate_weighted(self, const int32_t[::1] labels, const double[::1] weights, const double[::1] shift,
                             double[:, ::1] sums, double[::1] weight_sums, int64_t start, int64_t stop,
                             double scale=1.0):
-        """Add weight * x * scale of rows [start, stop) to their labels' sums (k, d), in ascending order; shift is zero."""
+        """Add weight * x * scale of rows [start, stop) to their labels' sums (k, d), ascending; shift is zero."""
         cdef int64_t n_owners = min(<int64_t>(4 * self.crew.n_threads), self.k), owner
         cdef int used = _threads_worth(self.crew.n_threads, n_owners,
                                        4.0 * (stop - start) * (self.points.n_entries // self.points.n))
