@@ -76,6 +76,14 @@ def _engine(problem: Problem, k: int, algorithm: str) -> Any:
     return engine
 
 
+def _savings(
+    problem: Problem, engine: _core.Engine, centroids: FloatArray, max_iter: int, algorithm: str
+) -> tuple[Gaps, Pruning]:
+    """Make what leaves distances out; where gaps do, nothing else is tried."""
+    gaps = Gaps(problem, engine, centroids, max_iter, algorithm)
+    return gaps, Pruning(problem, engine, max_iter, "lloyd" if gaps.take_part else algorithm)
+
+
 def run(
     problem: Problem,
     init: FloatArray,
@@ -130,8 +138,7 @@ def run(
     moved = np.empty_like(centroids)
     labels_old = np.full(problem.n, -1, dtype=np.int32)
     strict = False
-    gaps = Gaps(problem, engine, centroids, max_iter, algorithm)
-    pruning = Pruning(problem, engine, max_iter, "lloyd" if gaps.take_part else algorithm)
+    gaps, pruning = _savings(problem, engine, centroids, max_iter, algorithm)
     for n_iter in range(1, max_iter + 1):
         control.begin_round(centroids)
         if n_iter == 1 and start.is_labelled:
@@ -145,6 +152,10 @@ def run(
         shift = _core.sq_shift(centroids, moved, problem.isa)
         is_stopped = control.end_round(n_iter, n_changed, shift, moved, labels, update.weights)
         centroids, moved = moved, centroids
+        if problem.is_covered:  # by the start; means are among the rows
+            problem = update.problem = problem.uncovered()
+            engine = _engine(problem, engine.k, algorithm)
+            gaps, pruning = _savings(problem, engine, centroids, max_iter, algorithm)
         if n_changed == 0:
             strict = True
             if verbose:
@@ -154,11 +165,6 @@ def run(
             if verbose:
                 print(f"Stopped at iteration {n_iter - 1} by a callback.")
             break
-        if problem.is_covered:  # by the start; means are among the rows
-            problem = update.problem = problem.uncovered()
-            engine = _engine(problem, engine.k, algorithm)
-            gaps = Gaps(problem, engine, centroids, max_iter, algorithm)
-            pruning = Pruning(problem, engine, max_iter, algorithm)
         gaps.after_round(labels)
         pruning.after_round(centroids, labels, n_changed)
         if shift <= tol:

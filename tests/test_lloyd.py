@@ -248,6 +248,20 @@ def test_tiny_rows_are_told_apart_once_far_seeds_have_moved(cls, n, k, weights, 
     assert np.array_equal(kmeans.labels_, expected)
 
 
+# Mutation: run keeps the scale that far seeds asked for, or keeps it where the first round ends it.
+# After one round some of the clusters have no rows, of which fit warns.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("is_stopped", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_ties_of_tiny_rows_are_broken_right_once_far_seeds_have_moved(is_stopped, seed):
+    g = np.random.default_rng(seed)
+    X, seeds = np.rint(g.normal(size=(900, 1)) * 3) * 1e-311, g.normal(size=(9, 1))
+    kmeans = KMeans(9, init=seeds, n_init=1, callback=lambda record: is_stopped).fit(X)
+    expected = reference.assign(np.ldexp(X, 1000), np.ldexp(kmeans.cluster_centers_, 1000))
+    assert len(np.unique(expected)) > 4
+    assert np.array_equal(kmeans.labels_, expected)
+
+
 @pytest.mark.parametrize("way", ["array", "callable"])
 @pytest.mark.parametrize("case", FAR_SEEDS)
 def test_a_batch_learnt_from_seeds_far_outside_the_rows_is_the_oracles(case, way, rng):
