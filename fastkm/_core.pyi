@@ -339,7 +339,13 @@ def sort_rows(
 @disjoint_base
 class Cells:
     def __init__(
-        self, points: Points, frame: Frame, order: _Int32, n_threads: int, isa: str
+        self,
+        points: Points,
+        frame: Frame,
+        order: _Int32,
+        keeps_rows: bool,
+        n_threads: int,
+        isa: str,
     ) -> None: ...
     def fill(self, start: int, stop: int) -> None: ...
 

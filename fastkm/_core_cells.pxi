@@ -74,7 +74,10 @@ def order_by_leaf(const uint16_t[::1] leaves, int64_t n_leaves, int32_t[::1] ord
 
 
 cdef class Cells:
-    """All points in the float32 kernel's coordinates, neighbours together, and boxes around them."""
+    """All points in the float32 kernel's coordinates, neighbours together, and boxes around them.
+
+    The rows are kept as they are beside that if so asked, not to be read from anywhere time and again.
+    """
     cdef Points points
     cdef Frame frame
     cdef _Crew crew
@@ -83,8 +86,9 @@ cdef class Cells:
     cdef _Memory memory, row_memory
     cdef int64_t n_cells, n_groups, bytes_of_rows
 
-    def __init__(self, Points points not None, Frame frame not None, const int32_t[::1] order, int n_threads, str isa):
-        cdef int64_t n = points.n, d = points.d, n_rows, i
+    def __init__(self, Points points not None, Frame frame not None, const int32_t[::1] order, bint keeps_rows,
+                 int n_threads, str isa):
+        cdef int64_t n = points.n, d = points.d, item = points.buffer.itemsize, n_rows, i
         if order.shape[0] != n or frame.shift.shape[0] != d:
             raise ValueError("order and frame must be of the points.")
         for i in range(n):
@@ -108,10 +112,14 @@ cdef class Cells:
         self.cells.panels.sq_norms = self.cells.panels.values + n_rows * d
         self.cells.boxes = self.cells.panels.sq_norms + n_rows
         self.cells.norms = self.cells.boxes + self.n_groups * FASTKM_CELLS_BESIDE * 2 * d
-        # Room for a cell's rows as they are, for each thread.
-        self.bytes_of_rows = (FASTKM_CELL_ROWS * d * 8 + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
+        # Room for a cell's rows as they are: one for each cell, or for each thread.
+        self.bytes_of_rows = (FASTKM_CELL_ROWS * d * item + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
         self.row_memory = _Memory()
-        self.row_memory.allocate(_size(self.crew.n_threads, self.bytes_of_rows, 1))
+        self.row_memory.allocate(_size(self.n_cells if keeps_rows else self.crew.n_threads, self.bytes_of_rows, 1))
+        self.cells.rows = points.points
+        self.cells.rows.base = self.row_memory.start if keeps_rows else NULL
+        self.cells.rows.row_stride = d * item
+        self.cells.rows.col_stride = item
 
     def fill(self, int64_t start, int64_t stop):
         """Read the points that stand at [start, stop) in the cells' order."""
@@ -127,5 +135,6 @@ cdef class Cells:
                     self.fill_cell(cell, threadid())
 
     cdef void fill_cell(self, int64_t cell, int t) noexcept nogil:
+        cdef int64_t room = t if self.cells.rows.base == NULL else cell
         self.crew.kernels.fill_cell(&self.points.points, &self.frame.frame, cell,
-                                    self.row_memory.start + t * self.bytes_of_rows, &self.cells)
+                                    self.row_memory.start + room * self.bytes_of_rows, &self.cells)

@@ -135,6 +135,7 @@ cdef extern from "kernels.h" nogil:
         fastkm_panels panels
         float* boxes
         float* norms
+        fastkm_points rows
 
     ctypedef struct fastkm_cell_state:
         double* closest

@@ -27,8 +27,10 @@ COST_OF_BOUNDS, COST_OF_CODES, COST_OF_CODE = 25.0, 25.0, 0.075
 # Codes reach this much farther than the sampled rows do, in steps whose squares float32 can hold.
 HEADROOM = 1.15
 LEAST_STEP, MOST_STEP = 2.0**-40, 2.0**40
-# The cells hold the points in float32, up to 64 MiB, and boxes exclude little in more dimensions.
-MOST_CELL_VALUES = 2**24
+# The cells hold the points in float32, up to 64 MiB, and the rows too where both take no more:
+# accepted rows are read time and again, and lie anywhere in X. Boxes exclude little in more
+# dimensions.
+MOST_CELL_BYTES = 2**26
 MOST_CELL_FEATURES = 48
 # A leaf of the tree that sorts has about this many rows; the tree is made from a sample.
 LEAF_ROWS = 96
@@ -59,7 +61,7 @@ def uses_cells(problem: Problem, n_seeds: int) -> bool:
         and n_seeds >= LEAST_SEEDS
         and problem.n >= LEAST_ROWS
         and problem.d <= MOST_CELL_FEATURES
-        and problem.n * problem.d <= MOST_CELL_VALUES
+        and 4 * problem.n * problem.d <= MOST_CELL_BYTES
     )
 
 
@@ -131,10 +133,22 @@ def make_cells(problem: Problem) -> _core.Cells:
         _core.sort_rows(problem.points, features, thresholds, leaves, start, stop, *threads)
     order = np.empty(problem.n, dtype=np.int32)
     _core.order_by_leaf(leaves, len(features), order)
-    cells = _core.Cells(problem.points, problem.frame, order, *threads)
+    cells = _empty_cells(problem, order)
     for start, stop in problem.slices(8):
         cells.fill(start, stop)
     return cells
+
+
+def _empty_cells(problem: Problem, order: npt.NDArray[np.int32]) -> _core.Cells:
+    row_bytes = problem.d * (4 + problem.X.dtype.itemsize)
+    arguments = problem.points, problem.frame, order
+    threads = problem.n_threads, problem.isa
+    if problem.n * row_bytes <= MOST_CELL_BYTES:
+        try:
+            return _core.Cells(*arguments, True, *threads)
+        except MemoryError:  # seeding needs no copy
+            pass
+    return _core.Cells(*arguments, False, *threads)
 
 
 def _median_splits(problem: Problem) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:

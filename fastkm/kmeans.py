@@ -64,7 +64,7 @@ class KMeans(CentroidEstimator):
         Source of the draws for seeding. They come in scikit-learn's order: the same seed picks the
         same rows for float64 input.
     copy_x : bool, default=True
-        Taken for scikit-learn's sake. X is neither copied nor written to, whichever it is.
+        Taken for scikit-learn's sake. X is not written to, whichever it is.
     algorithm : {"auto", "lloyd", "elkan"}, default="auto"
         How distances are saved, not what comes out: all give the same bits. "lloyd" computes every
         distance. "elkan" leaves out, after the first round, those that lower bounds exclude; the

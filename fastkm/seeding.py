@@ -91,10 +91,11 @@ def kmeans_plusplus(
     -----
     Costs at most O(n d n_clusters n_local_trials) time; rows that a candidate is surely too far
     from are left out, which changes no seed. Memory is O(n), and for 32 seeds and more of 4096 rows
-    and more: 1.25 d + 25 bytes a row at most if d >= 60, or for d <= 48 a copy in float32 if that
-    takes at most 64 MiB, and 24 bytes a row. Draws come in scikit-learn's order,
-    so that the same `random_state` picks the rows that ``sklearn.cluster.kmeans_plusplus`` picks
-    for float64 input, unless rounding decides between two.
+    and more: 1.25 d + 25 bytes a row at most if d >= 60, or for d <= 48 the rows as float32 if
+    that takes at most 64 MiB, as they are beside that if both do, and 24 bytes a row. Draws come in
+    scikit-learn's order, so that the same `random_state` picks the rows that
+    ``sklearn.cluster.kmeans_plusplus`` picks for float64 input, unless rounding decides between
+    two.
 
     References
     ----------

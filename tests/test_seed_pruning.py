@@ -179,6 +179,55 @@ def test_every_layout(order, kind, force, monkeypatch):
     assert trace(layout, 20) == expected
 
 
+def copies(monkeypatch, most_bytes):
+    """Limit what cells may take; return whether each of those made copies the rows, as a list."""
+    is_copied, make = [], _core.Cells
+
+    def watched(points, frame, order, keeps_rows, *threads):
+        is_copied.append(keeps_rows)
+        return make(points, frame, order, keeps_rows, *threads)
+
+    monkeypatch.setattr(_seed_pruning, "MOST_CELL_BYTES", most_bytes)
+    monkeypatch.setattr(_core, "Cells", watched)
+    return is_copied
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cells_too_large_for_a_copy_of_the_rows_keep_the_seeds(isa, dtype, force, monkeypatch):
+    X = np.abs(mixture(400, 9)).astype(dtype)
+    expected = without(monkeypatch, X, 15, isa=isa)
+    force("cells")
+    is_copied = copies(monkeypatch, (4 + X.itemsize) * X.size - 1)
+    assert trace(X, 15, isa=isa) == expected
+    assert is_copied == [False]
+
+
+def test_seeds_of_strided_rows_that_cells_do_not_copy(force, monkeypatch):
+    X = mixture(700, 11)
+    expected = without(monkeypatch, X, 20)
+    force("cells")
+    is_copied = copies(monkeypatch, 12 * X.size)
+    assert trace(np.asfortranarray(X), 20, n_threads=3) == expected
+    monkeypatch.setattr(_seed_pruning, "MOST_CELL_BYTES", 4 * X.size)
+    assert trace(np.asfortranarray(X), 20, n_threads=3) == expected
+    assert is_copied == [True, False]
+
+
+def test_cells_without_room_for_a_copy_of_the_rows_keep_the_seeds(force, monkeypatch):
+    def make(points, frame, order, keeps_rows, *threads):
+        if keeps_rows:
+            raise MemoryError
+        return cells(points, frame, order, keeps_rows, *threads)
+
+    X, cells = mixture(700, 11), _core.Cells
+    expected = without(monkeypatch, X, 20)
+    seen = force("cells")
+    monkeypatch.setattr(_core, "Cells", make)
+    assert trace(X, 20) == expected
+    assert seen["cells"] == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_threads", [2, 3, 7])
 def test_every_number_of_threads(n_threads, kind, force, monkeypatch):
@@ -555,8 +604,8 @@ def test_every_row_is_in_one_cell(rng):
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda p: _core.Cells(p.points, p.frame, np.zeros(3, np.int32), 1, p.isa),
-        lambda p: _core.Cells(p.points, p.frame, np.full(p.n, p.n, np.int32), 1, p.isa),
+        lambda p: _core.Cells(p.points, p.frame, np.zeros(3, np.int32), False, 1, p.isa),
+        lambda p: _core.Cells(p.points, p.frame, np.full(p.n, p.n, np.int32), False, 1, p.isa),
         lambda p: _core.Sketches(
             p.points, p.frame, np.ones((2, 1), "f4"), np.ones(2, "f4"), 1, 1, p.isa
         ),

@@ -240,7 +240,7 @@ static void propose_group(const fastkm_frame* frame, const fastkm_centroids* can
 /* Rows that are asked for while one is measured. */
 #define ACCEPTED_AHEAD 12
 
-/* Squared distances to a candidate of rows that stand at some places in the cells' order. */
+/* Squared distances to a candidate of some rows. */
 static FASTKM_INLINE void dists_to(const fastkm_points* points, const fastkm_frame* frame,
                                    const double* candidate, const int32_t* rows, int64_t n_rows,
                                    const int64_t d, const int is_single, const int is_dense,
@@ -310,6 +310,7 @@ static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
                          const fastkm_centroids* candidates, const fastkm_kept_cells* cells,
                          int64_t begin, int64_t end, int64_t accepted, fastkm_scratch* scratch,
                          const fastkm_cell_state* state, double* closest) {
+    const fastkm_points* source = cells->rows.base ? &cells->rows : points;
     int32_t rows[FASTKM_CELLS_BESIDE * FASTKM_CELL_ROWS];
     double dists[FASTKM_CELLS_BESIDE * FASTKM_CELL_ROWS];
     uint64_t bits[FASTKM_CELLS_BESIDE];
@@ -318,10 +319,12 @@ static void accept_cells(const fastkm_points* points, const fastkm_frame* frame,
         const int is_live = state->live[cell] >> accepted & 1;
         uint64_t left = is_live ? state->masks[cell * candidates->k + accepted] : 0;
         bits[cell - begin] = left;
-        for (; left; left &= left - 1)
-            rows[n_rows++] = cells->order[cell * FASTKM_CELL_ROWS + lowest_bit(left)];
+        for (; left; left &= left - 1) {
+            const int64_t place = cell * FASTKM_CELL_ROWS + lowest_bit(left);
+            rows[n_rows++] = source == points ? cells->order[place] : (int32_t)place;
+        }
     }
-    dists_of_rows(points, frame, candidates->raw + accepted * points->d, rows, n_rows, scratch,
+    dists_of_rows(source, frame, candidates->raw + accepted * points->d, rows, n_rows, scratch,
                   dists);
     n_rows = 0;
     for (int64_t cell = begin; cell < end; cell++) {

@@ -233,6 +233,7 @@ typedef struct {
     fastkm_panels panels; /* of the rows in that order; whole cells */
     float* boxes; /* (n_cells / FASTKM_CELLS_BESIDE, d, 2, FASTKM_CELLS_BESIDE): least, largest */
     float* norms; /* (n_cells,) at least those of its rows */
+    fastkm_points rows; /* the rows themselves in that order; of no base if they are not kept */
 } fastkm_kept_cells;
 
 /* What seeding by cells keeps up to date, in the cells' order. */

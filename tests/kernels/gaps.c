@@ -46,7 +46,8 @@ static fastkm_kept_cells keep_cells(const problem* p, const fastkm_kernels* kern
         order,
         {zeros((size_t)(n_rows * d) * 4, 0), zeros((size_t)n_rows * 4, 0)},
         zeros((size_t)(n_cells * 2 * d) * 4, 0),
-        zeros((size_t)n_cells * 4, 4)};
+        zeros((size_t)n_cells * 4, 4),
+        {0}};
     for (int64_t cell = 0; cell * FASTKM_CELL_ROWS < n; cell++)
         kernels->fill_cell(&p->points, frame, cell, rows, &cells);
     return cells;
