@@ -84,6 +84,9 @@ static void find_live(const fastkm_centroids* candidates, const fastkm_kept_cell
     restore_denormals(saved);
 }
 
+/* Cells that are asked for while one is looked into. */
+#define CELLS_AHEAD 3
+
 /* Asks memory for a cell that is looked into soon. */
 static void prefetch_cell(const fastkm_kept_cells* cells, const fastkm_cell_state* state,
                           int64_t cell) {
@@ -205,20 +208,22 @@ static void propose_group(const fastkm_frame* frame, const fastkm_centroids* can
     const double per_unit = sq_ratio(frame->exact_scale, frame->scale);
     const int64_t begin = group * FASTKM_CELLS_BESIDE;
     const int64_t end = FASTKM_MIN(n_cells_of(cells), begin + FASTKM_CELLS_BESIDE);
-    int64_t next = begin;
+    int64_t live[FASTKM_CELLS_BESIDE], n_live = 0;
     cell_gains found;
     for (int64_t j = 0; j < candidates->k; j++) {
         found.gains[j] = vf_set1(0);
         gains[j] = errors[j] = found.weighted[j] = found.doubts[j] = 0;
     }
     find_live(candidates, cells, group, bound, state);
-    while (next < end && !state->live[next]) next++;
-    if (next == end) return;
+    for (int64_t cell = begin; cell < end; cell++)
+        if (state->live[cell]) live[n_live++] = cell;
+    if (n_live == 0) return;
+    for (int64_t c = 0; c < FASTKM_MIN(n_live, CELLS_AHEAD); c++)
+        prefetch_cell(cells, state, live[c]);
     const uint32_t saved = flush_denormals();
-    while (next < end) {
-        const int64_t cell = next++;
-        while (next < end && !state->live[next]) next++;
-        if (next < end) prefetch_cell(cells, state, next);
+    for (int64_t c = 0; c < n_live; c++) {
+        const int64_t cell = live[c];
+        if (c + CELLS_AHEAD < n_live) prefetch_cell(cells, state, live[c + CELLS_AHEAD]);
         gain_by_cell(
             candidates, cells, cell,
             open_by(&bound, cells->norms[cell], candidates->max_norm, state->reaches[cell]),
