@@ -190,7 +190,7 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do the job, printing as it goes, and return the exit status."""
     if find_spec("matplotlib") is None:
-        print("digits draws with matplotlib: pip install 'fastkm[plot]'", file=sys.stderr)
+        print("digits draws with matplotlib: pip install matplotlib", file=sys.stderr)
         return 1
     try:
         args.out.mkdir(parents=True, exist_ok=True)

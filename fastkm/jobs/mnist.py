@@ -289,7 +289,7 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do the job, printing as it goes, and return the exit status."""
     if find_spec("matplotlib") is None:
-        return _fail("draws with matplotlib: pip install 'fastkm[plot]'")
+        return _fail("draws with matplotlib: pip install matplotlib")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

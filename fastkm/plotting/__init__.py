@@ -19,8 +19,8 @@ that opens without a network.
 
 With matplotlib a drawing of one panel takes ``ax=`` and returns the Axes, one of several returns
 the Figure. None calls ``show`` or changes rcParams, and a cluster has the same colour in all of
-them. A library is imported when it draws first: ``pip install 'fastkm[plot]'`` for matplotlib,
-``pip install 'fastkm[plotly]'`` for Plotly.
+them. A library is imported when it draws first: ``pip install matplotlib``, or
+``pip install plotly``.
 """
 
 # Each function checks what it is given and computes a class of _drawn: numbers, places, texts;

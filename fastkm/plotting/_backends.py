@@ -8,11 +8,7 @@ from typing import Any, Literal
 
 Backend = Literal["matplotlib", "plotly"]
 
-# What must be importable, and the extra of fastkm that brings it.
-_NEEDS = {
-    "matplotlib": ("matplotlib.pyplot", "plot"),
-    "plotly": ("plotly.graph_objects", "plotly"),
-}
+_MODULES = {"matplotlib": "matplotlib.pyplot", "plotly": "plotly.graph_objects"}
 
 
 def pick(backend: str, ax: Any = None) -> ModuleType:
@@ -27,20 +23,17 @@ def pick(backend: str, ax: Any = None) -> ModuleType:
     ImportError
         If the library is not installed; names the pip command.
     """
-    if not isinstance(backend, str) or backend not in _NEEDS:
+    if not isinstance(backend, str) or backend not in _MODULES:
         raise ValueError(f"backend must be 'matplotlib' or 'plotly'; got {backend!r}.")
     if backend == "plotly" and ax is not None:
         raise ValueError(
             "ax must be left out with backend='plotly': ax is where matplotlib draws, and Plotly "
             "returns a Figure of its own."
         )
-    module, extra = _NEEDS[backend]
     try:
-        import_module(module)
+        import_module(_MODULES[backend])
     except ImportError as error:
-        raise ImportError(
-            f"fastkm.plotting draws with {backend}: pip install 'fastkm[{extra}]'"
-        ) from error
+        raise ImportError(f"fastkm.plotting draws with {backend}: pip install {backend}") from error
     drawer = import_module(f"._in_{backend}", __package__)
     if ax is not None:
         drawer.check_axes(ax)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,8 @@ def plot_cluster_samples(
     ValueError
         If the lengths differ, X holds NaN, `image_shape` does not hold d pixels, or `backend` is
         unknown.
+    TypeError
+        If X is an estimator.
 
     Examples
     --------
@@ -174,6 +176,8 @@ def plot_cluster_samples(
     drawer = backends.pick(backend)
     check_cluster_labels(cluster_labels)
     n_samples = check_whole(n_samples, "n_samples", 1)
+    if hasattr(X, "fit"):
+        raise TypeError(f"X must be rows; got {type(X).__name__}.")
     X = check_array(X, accept_sparse="csr", dtype=None)
     clusters = check_labels(labels)
     check_same_length(X=range(X.shape[0]), labels=clusters)
@@ -232,9 +236,7 @@ def _images(
             raise ValueError(
                 f"image_shape must be given as (height, width): {d} features make no square image."
             )
-    image_shape = tuple(image_shape)
-    is_image = len(image_shape) == 2 or (len(image_shape) == 3 and image_shape[2] == 3)
-    if not is_image or min(image_shape) < 1 or math.prod(image_shape) != d:
+    if not _is_shape_of(image_shape, d):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, 3) and hold as many pixels as "
             f"X has features; got {image_shape} for {d} features."
@@ -242,6 +244,15 @@ def _images(
     low, high = pixels.min(), pixels.max()
     scaled: npt.NDArray[Any] = (pixels - low) / (high - low if high > low else 1.0)
     return scaled.reshape(-1, *image_shape)
+
+
+def _is_shape_of(image_shape: Any, d: int) -> bool:
+    if not isinstance(image_shape, Sequence | np.ndarray):
+        return False
+    sides = list(image_shape)
+    is_image = len(sides) == 2 or (len(sides) == 3 and sides[2] == 3)
+    is_whole = all(isinstance(side, int | np.integer) and side >= 1 for side in sides)
+    return is_image and is_whole and math.prod(sides) == d
 
 
 def _n_columns(k: int) -> int:
