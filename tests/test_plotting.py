@@ -491,6 +491,7 @@ def test_comparison_survives_missing_values():
         (lambda: plot_cluster_samples(X, Y, 64), ValueError, "got 64 for 64 features"),
         (lambda: plot_cluster_samples(X, Y, "ab"), ValueError, "got ab for 64 features"),
         (lambda: plot_cluster_samples(X, Y, (8.0, 8)), ValueError, r"got \(8.0, 8\) for 64"),
+        (lambda: plot_cluster_samples(X, Y, np.ones((3, 2))), ValueError, "for 64 features"),
         (lambda: plot_cluster_samples(KMeans(2), X), TypeError, "must be rows; got KMeans"),
         (lambda: plot_cluster_samples(X[:, :50], Y), ValueError, "50 features make no square"),
         (lambda: plot_cluster_samples(X, Y, n_samples=0), ValueError, "n_samples must be 1"),
@@ -559,7 +560,7 @@ def test_missing_matplotlib_is_an_error_that_names_the_command(kmeans, monkeypat
         lambda: plot_sweep(sweep([2, 3])),
         lambda: plot_convergence(History()),
     ):
-        with pytest.raises(ImportError, match=r"pip install matplotlib"):
+        with pytest.raises(ImportError, match="pip install matplotlib"):
             draw()
 
 

@@ -148,7 +148,7 @@ def test_unknown_backend_is_refused(calls, name):
 @pytest.mark.parametrize("name", plotting.__all__)
 def test_missing_plotly_is_an_error_that_names_the_command(calls, name, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
-    with pytest.raises(ImportError, match=r"with plotly: pip install plotly"):
+    with pytest.raises(ImportError, match="with plotly: pip install plotly"):
         calls[name](backend="plotly")
 
 

@@ -203,7 +203,7 @@ def test_cells_too_large_for_a_copy_of_the_rows_keep_the_seeds(isa, dtype, force
     assert is_copied == [False]
 
 
-def test_seeds_of_strided_rows_that_cells_do_not_copy(force, monkeypatch):
+def test_seeds_of_fortran_ordered_rows_that_cells_copy_or_not(force, monkeypatch):
     X = mixture(700, 11)
     expected = without(monkeypatch, X, 20)
     force("cells")

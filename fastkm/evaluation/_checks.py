@@ -146,13 +146,14 @@ def check_classes(y: npt.ArrayLike, name: str = "y") -> Classes:
     return Classes(values, codes.astype(np.int64, copy=False))
 
 
-def refuse_estimator(value: Any, expectation: str) -> None:
-    """Raise TypeError, with what is expected, if `value` is an estimator."""
+def refuse_estimator(
+    value: Any,
+    expectation: str,
+    instead: str = "pass its labels_, or what its predict(X) returns",
+) -> None:
+    """Raise TypeError, with what is expected and what helps, if `value` is an estimator."""
     if hasattr(value, "fit"):
-        raise TypeError(
-            f"{expectation}; got {type(value).__name__}: pass its labels_, or what its predict(X) "
-            "returns."
-        )
+        raise TypeError(f"{expectation}; got {type(value).__name__}: {instead}.")
 
 
 def check_estimators(estimators: Any) -> None:

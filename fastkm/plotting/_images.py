@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array, check_random_state
 
 from ..evaluation import cluster_sizes
-from ..evaluation._checks import check_labels, check_same_length
+from ..evaluation._checks import check_labels, check_same_length, refuse_estimator
 from . import _backends as backends
 from . import _drawn as drawn
 from . import _style as style
@@ -176,8 +176,7 @@ def plot_cluster_samples(
     drawer = backends.pick(backend)
     check_cluster_labels(cluster_labels)
     n_samples = check_whole(n_samples, "n_samples", 1)
-    if hasattr(X, "fit"):
-        raise TypeError(f"X must be rows; got {type(X).__name__}.")
+    refuse_estimator(X, "X must be rows", "give the rows first, then its labels_")
     X = check_array(X, accept_sparse="csr", dtype=None)
     clusters = check_labels(labels)
     check_same_length(X=range(X.shape[0]), labels=clusters)
@@ -250,9 +249,10 @@ def _is_shape_of(image_shape: Any, d: int) -> bool:
     if not isinstance(image_shape, Sequence | np.ndarray):
         return False
     sides = list(image_shape)
+    if not all(isinstance(side, int | np.integer) and side >= 1 for side in sides):
+        return False
     is_image = len(sides) == 2 or (len(sides) == 3 and sides[2] == 3)
-    is_whole = all(isinstance(side, int | np.integer) and side >= 1 for side in sides)
-    return is_image and is_whole and math.prod(sides) == d
+    return is_image and math.prod(sides) == d
 
 
 def _n_columns(k: int) -> int:
