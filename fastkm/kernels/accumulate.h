@@ -96,11 +96,10 @@ static FASTKM_INLINE int64_t next_moved(const int32_t* rows, int64_t r, int64_t 
     return r;
 }
 
-static FASTKM_INLINE int64_t accumulate_rows(const fastkm_points* points, const int32_t* rows,
-                                             int64_t r_begin, int64_t r_end,
-                                             const int32_t* labels_old, const int32_t* labels,
-                                             fastkm_scratch* scratch, const fastkm_sums* sums) {
-    const int64_t d = points->d;
+static FASTKM_INLINE int64_t accumulate_rows_of(const fastkm_points* points, const int64_t d,
+                                                const int32_t* rows, int64_t r_begin, int64_t r_end,
+                                                const int32_t* labels_old, const int32_t* labels,
+                                                fastkm_scratch* scratch, const fastkm_sums* sums) {
     const int is_direct = is_dense_float(points), is_single = points->dtype == FASTKM_F32;
     int64_t n_changed = 0;
     int64_t ahead = next_moved(rows, r_begin, r_end, labels_old, labels, sums, &n_changed);
@@ -131,6 +130,17 @@ static FASTKM_INLINE int64_t accumulate_rows(const fastkm_points* points, const 
 #undef MOVE
     }
     return n_changed;
+}
+
+static FASTKM_INLINE int64_t accumulate_rows(const fastkm_points* points, const int32_t* rows,
+                                             int64_t r_begin, int64_t r_end,
+                                             const int32_t* labels_old, const int32_t* labels,
+                                             fastkm_scratch* scratch, const fastkm_sums* sums) {
+#define ACCUMULATE(d) \
+    return accumulate_rows_of(points, d, rows, r_begin, r_end, labels_old, labels, scratch, sums)
+    if (points->d <= LOW_D) WITH_CONSTANT_D(points->d, ACCUMULATE)
+    ACCUMULATE(points->d);
+#undef ACCUMULATE
 }
 
 static int64_t accumulate(const fastkm_points* points, int64_t i_begin, int64_t i_end,

@@ -413,18 +413,73 @@ static float sum_error_of_loading(int64_t d) {
     return (float)(d / LANES + 2 * LANES + 8) * 0x1p-24f;
 }
 
-/* One column of dense float32 rows. */
-static FASTKM_INLINE vf gather_column(const fastkm_points* points, const fastkm_frame* frame,
-                                      const int32_t* rows, int64_t n_rows, int64_t f) {
-    const char* column = points->base + f * 4;
-    const float shift = frame->shift_f32[f], scale = (float)frame->scale;
-    float gathered[LANES] = {0};
+/* A few columns of dense rows from anywhere; returns the squared norms with their share. */
+static FASTKM_INLINE vf gather_columns(const fastkm_points* points, const fastkm_frame* frame,
+                                       const int32_t* rows, int64_t n_rows, const int is_single,
+                                       int64_t f_begin, const int64_t n_columns, float* columns,
+                                       vf sq_norm) {
+    const vf scale = vf_set1((float)frame->scale);
+    const float* shift_f32 = frame->shift_f32 + f_begin;
+    float y[LANES][LANES];
+    /* What becomes zero where there are no more rows. */
+    for (int64_t c = 0; n_rows < LANES && c < n_columns; c++)
+        vf_store(y[c], vf_set1(is_single ? shift_f32[c] : 0));
     for (int64_t r = 0; r < n_rows; r++) {
-        float x;
-        memcpy(&x, column + rows[r] * points->row_stride, sizeof x);
-        gathered[r] = (x - shift) * scale;
+        const char* row = points->base + rows[r] * points->row_stride;
+        for (int64_t c = 0; c < n_columns; c++) {
+            const int64_t f = f_begin + c;
+            if (is_single)
+                memcpy(&y[c][r], row + f * 4, 4);
+            else
+                y[c][r] = (float)((load_double(row, f, 0) - frame->shift[f]) * frame->scale);
+        }
     }
-    return vf_load(gathered);
+    for (int64_t c = 0; c < n_columns; c++) {
+        vf value = vf_load(y[c]);
+        if (is_single) value = vf_mul(vf_sub(value, vf_set1(shift_f32[c])), scale);
+        sq_norm = vf_fma(value, value, sq_norm);
+        vf_store(columns + c * PANEL_ROWS, value);
+    }
+    return sq_norm;
+}
+
+/* A square of dense rows from anywhere. */
+static FASTKM_INLINE void gather_square(const fastkm_points* points, const fastkm_frame* frame,
+                                        const int32_t* rows, const int is_single, int64_t f_begin,
+                                        vf y[LANES]) {
+    const vf shift = vf_load(frame->shift_f32 + f_begin), scale = vf_set1((float)frame->scale);
+    const vd scale_vd = vd_set1(frame->scale);
+    for (int r = 0; r < LANES; r++) {
+        const char* row = points->base + rows[r] * points->row_stride;
+        y[r] = is_single ? vf_mul(vf_sub(vf_load((const float*)row + f_begin), shift), scale)
+                         : centred_doubles(row + f_begin * 8, frame->shift + f_begin, scale_vd);
+    }
+}
+
+static FASTKM_INLINE void gather_dense_panel(const fastkm_points* points, const fastkm_frame* frame,
+                                             const int32_t* rows, int64_t n_rows,
+                                             const int is_single, float* panel, float* sq_norms) {
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        const int32_t* here = rows + v * LANES;
+        const int64_t n_here = FASTKM_MAX(FASTKM_MIN(n_rows - v * LANES, LANES), 0);
+        float* columns = panel + v * LANES;
+        int64_t f = 0;
+        vf sq_norm = vf_set1(0), y[LANES];
+        for (; n_here == LANES && f + LANES <= points->d; f += LANES) {
+            gather_square(points, frame, here, is_single, f, y);
+            sq_norm = store_square(y, LANES, columns + f * PANEL_ROWS, sq_norm);
+        }
+#define COLUMNS(n_columns)                                                         \
+    sq_norm = gather_columns(points, frame, here, n_here, is_single, f, n_columns, \
+                             columns + f * PANEL_ROWS, sq_norm)
+        if (points->d <= LOW_D) {
+            WITH_CONSTANT_D(points->d, COLUMNS)
+        } else {
+            for (; f < points->d; f += LANES) COLUMNS(FASTKM_MIN(points->d - f, LANES));
+        }
+#undef COLUMNS
+        vf_store(sq_norms + v * LANES, sq_norm);
+    }
 }
 
 /* Rows from anywhere into a panel, as load_panel. */
@@ -432,32 +487,22 @@ static void gather_panel(const fastkm_points* points, const fastkm_frame* frame,
                          const int32_t* rows, int64_t n_rows,                    /* IN  */
                          float* panel, float* sq_norms)                          /* OUT */
 {
-    const int is_dense_f32 = points->dtype == FASTKM_F32 && points->col_stride == 4;
     const int64_t d = points->d;
     float centred[LANES][CENTRE_COLUMNS];
+    if (is_dense_float(points)) {
+        if (points->dtype == FASTKM_F32)
+            gather_dense_panel(points, frame, rows, n_rows, 1, panel, sq_norms);
+        else
+            gather_dense_panel(points, frame, rows, n_rows, 0, panel, sq_norms);
+        return;
+    }
     for (int v = 0; v < TILE_VECTORS; v++) {
         const int32_t* here = rows + v * LANES;
         const int64_t n_here = FASTKM_MAX(FASTKM_MIN(n_rows - v * LANES, LANES), 0);
         float* columns = panel + v * LANES;
-        int64_t f_begin = 0;
         vf sq_norm = vf_set1(0), y[LANES];
-        for (; is_dense_f32 && n_here == LANES && f_begin + LANES <= d; f_begin += LANES) {
-            const vf shift = vf_load(frame->shift_f32 + f_begin);
-            const vf scale = vf_set1((float)frame->scale);
-            for (int r = 0; r < LANES; r++) {
-                const char* source = points->base + here[r] * points->row_stride + f_begin * 4;
-                y[r] = vf_mul(vf_sub(vf_load((const float*)source), shift), scale);
-            }
-            sq_norm = store_square(y, LANES, columns + f_begin * PANEL_ROWS, sq_norm);
-        }
-        for (; is_dense_f32 && f_begin < d; f_begin++) {
-            const vf value = gather_column(points, frame, here, n_here, f_begin);
-            sq_norm = vf_fma(value, value, sq_norm);
-            vf_store(columns + f_begin * PANEL_ROWS, value);
-        }
-        for (int64_t r = n_here; f_begin < d && r < LANES; r++)
-            memset(centred[r], 0, sizeof centred[r]);
-        for (; f_begin < d; f_begin += CENTRE_COLUMNS) {
+        for (int64_t r = n_here; r < LANES; r++) memset(centred[r], 0, sizeof centred[r]);
+        for (int64_t f_begin = 0; f_begin < d; f_begin += CENTRE_COLUMNS) {
             const int64_t width = FASTKM_MIN(d - f_begin, CENTRE_COLUMNS);
             int64_t c = 0;
             for (int64_t r = 0; r < n_here; r++)
