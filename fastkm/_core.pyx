@@ -527,23 +527,26 @@ cdef class Engine:
                                               &self.crew.scratches[t], &mine)
 
     def own_sq_dists(self, const int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
-        """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2."""
+        """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2.
+
+        sq_dists is of these rows alone.
+        """
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d)
+        cdef double* of_all
         self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)
-        if sq_dists.shape[0] != self.points.n:
-            raise ValueError("sq_dists must have one value per point.")
-        for b in range(start, stop):
-            if labels[b] < 0 or labels[b] >= self.k:
-                raise ValueError(f"labels must be in 0 to {self.k - 1}; got {labels[b]} in row {b}.")
+        if sq_dists.shape[0] != stop - start or start == stop:
+            raise ValueError("sq_dists must have one value per row.")
+        _check_labels(&labels[0], start, stop, self.k)
+        of_all = &sq_dists[0] - start
         with nogil:
             if used == 1:
                 for b in range(n_blocks):
-                    self.own_block(&labels[0], &sq_dists[0], start, stop, b, 0)
+                    self.own_block(&labels[0], of_all, start, stop, b, 0)
             else:
                 for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
-                    self.own_block(&labels[0], &sq_dists[0], start, stop, b, threadid())
+                    self.own_block(&labels[0], of_all, start, stop, b, threadid())
 
     cdef void own_block(self, const int32_t* labels, double* sq_dists, int64_t start, int64_t stop,
                         int64_t b, int t) noexcept nogil:

@@ -54,3 +54,15 @@ cdef int _check_rows(int64_t n, int64_t length, int64_t start, int64_t stop) exc
             f"rows {start} to {stop} of arrays of length {length} do not fit {n} points in blocks."
         )
     return 0
+
+
+cdef int _check_labels(const int32_t* labels, int64_t start, int64_t stop, int64_t k) except -1:
+    cdef int64_t i
+    cdef uint32_t n_wrong = 0  # at most n
+    with nogil:
+        for i in range(start, stop):
+            n_wrong += <uint32_t>labels[i] >= <uint32_t>k
+    for i in range(start, stop if n_wrong else start):
+        if labels[i] < 0 or labels[i] >= k:
+            raise ValueError(f"labels must be in 0 to {k - 1}; got {labels[i]} in row {i}.")
+    return 0

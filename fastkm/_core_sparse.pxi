@@ -357,22 +357,26 @@ cdef class SparseEngine:
         self.crew.kernels.accumulate_weighted(&self.points.rows, start, stop, labels, weights, &mine)
 
     def own_sq_dists(self, const int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
-        """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2."""
+        """Write rows [start, stop)'s squared distances to the centroids of their labels, times exact_scale^2.
+
+        sq_dists is of these rows alone.
+        """
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int used = _threads_worth(self.crew.n_threads, n_blocks, self.row_work / self.k * (stop - start))
+        cdef double* of_all
         _check_rows(self.points.n, labels.shape[0], start, stop)
         self.check_centroids()
-        if sq_dists.shape[0] != self.points.n:
-            raise ValueError("sq_dists must have one value per point.")
-        for b in range(start, stop):
-            self.check_label(labels[b], b)
+        if sq_dists.shape[0] != stop - start or start == stop:
+            raise ValueError("sq_dists must have one value per row.")
+        _check_labels(&labels[0], start, stop, self.k)
+        of_all = &sq_dists[0] - start
         with nogil:
             if used == 1:
                 for b in range(n_blocks):
-                    self.own_block(&labels[0], &sq_dists[0], start, stop, b, 0)
+                    self.own_block(&labels[0], of_all, start, stop, b, 0)
             else:
                 for b in prange(n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
-                    self.own_block(&labels[0], &sq_dists[0], start, stop, b, threadid())
+                    self.own_block(&labels[0], of_all, start, stop, b, threadid())
 
     def assign_and_measure(self, int32_t[::1] labels, double[::1] sq_dists, int64_t start, int64_t stop):
         """Label rows [start, stop) and write their squared distances to their centroids, times exact_scale^2.

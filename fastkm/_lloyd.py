@@ -136,7 +136,7 @@ def run(
         start = Start(problem, init, algorithm)
     engine, update, centroids, labels = start.engine, start.update, start.centroids, start.labels
     moved = np.empty_like(centroids)
-    labels_old = np.full(problem.n, -1, dtype=np.int32)
+    labels_old = np.empty(problem.n, dtype=np.int32)
     strict = False
     gaps, pruning = _savings(problem, engine, centroids, max_iter, algorithm)
     for n_iter in range(1, max_iter + 1):
@@ -148,7 +148,7 @@ def run(
             n_changed = update.assign(engine, centroids, labels_old, labels)
         update.means(engine, centroids, labels, moved)
         if verbose:
-            print(f"Iteration {n_iter - 1}, inertia {_inertia(problem, engine, labels)}.")
+            print(f"Iteration {n_iter - 1}, inertia {problem.inertia_under(engine, labels)}.")
         shift = _core.sq_shift(centroids, moved, problem.isa)
         is_stopped = control.end_round(n_iter, n_changed, shift, moved, labels, update.weights)
         centroids, moved = moved, centroids
@@ -185,7 +185,7 @@ def run(
         update.assign(engine, final, labels_old, labels)
         if _is_lost(losers, update, engine):
             return None
-    return Run(labels, rounded, _inertia(problem, engine, labels), n_iter, strict)
+    return Run(labels, rounded, problem.inertia_under(engine, labels), n_iter, strict)
 
 
 def assign(problem: Problem, centroids: npt.NDArray[np.floating]) -> LabelArray:
@@ -229,10 +229,6 @@ def _assign(
     engine.set_centroids(centroids)
     for start, stop in problem.slices(engine.k):
         engine.assign(labels, start, stop, labels_old)
-
-
-def _inertia(problem: Problem, engine: _core.Engine, labels: LabelArray) -> float:
-    return problem.weighted_sum(problem.own_sq_dists(engine, labels))
 
 
 def _is_lost(

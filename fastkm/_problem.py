@@ -33,6 +33,8 @@ _LEAST_SEEDS_TO_KEEP_FOR = 16
 MOST_SQUARED = 2.0**480
 # Kept points of at most 1 MiB stay in half of a core's second-level cache.
 _MOST_SMALL_VALUES = 2**18
+# Distances that are summed before the next are measured: they stay in cache.
+_ROWS_SUMMED_AT_ONCE = 2**16
 
 # Products of bytes are for passes beside which a try in vain is short, and are tried where they
 # cost at most this share of brute force; what they leave to measure decides on the rest.
@@ -339,7 +341,7 @@ class Problem:
         """Return squared distances (n,) to the labels' centroids, in exact_scale squared."""
         sq_dists = np.empty(self.n)
         for start, stop in self.slices(4):
-            engine.own_sq_dists(labels, sq_dists, start, stop)
+            engine.own_sq_dists(labels, sq_dists[start:stop], start, stop)
         return sq_dists
 
     def sq_dists_rounding(self) -> float:
@@ -358,23 +360,42 @@ class Problem:
         """Return the weighted sum of the squared distances to the labels' centroids."""
         engine = self.engine(len(centroids))
         engine.set_centroids(np.ascontiguousarray(centroids, dtype=np.float64))
-        return self.weighted_sum(self.own_sq_dists(engine, labels))
+        return self.inertia_under(engine, labels)
+
+    def inertia_under(self, engine: Any, labels: LabelArray) -> float:
+        """Return the same under the engine's centroids; O(1) memory."""
+        sq_dists = np.empty(min(self.n, _ROWS_SUMMED_AT_ONCE))
+        sums = []
+        for start, stop in self.slices(4):
+            for begin in range(start, stop, len(sq_dists)):
+                end = min(begin + len(sq_dists), stop)
+                here = sq_dists[: end - begin]
+                engine.own_sq_dists(labels, here, begin, end)
+                sums.append(self._sums_of_blocks(here, begin))
+        return self._total(np.concatenate(sums))
 
     def weighted_sum(self, sq_dists: FloatArray) -> float:
         """Sum all rows' squared distances, in units of exact_scale squared, under the weights.
 
         Sums of blocks in a fixed order, then their exactly rounded sum: independent of threads.
         """
-        weight = self.uniform_weight
-        if weight is None:
+        return self._total(self._sums_of_blocks(sq_dists, 0))
+
+    def _sums_of_blocks(self, sq_dists: FloatArray, start: int) -> FloatArray:
+        """Sum, under the weights, the squared distances of whole blocks from row start on."""
+        if self.uniform_weight is None:
             assert self.relative_weights is not None
-            weighted = np.zeros(self.n)
+            weights = self.relative_weights[start : start + len(sq_dists)]
+            weighted = np.zeros(len(sq_dists))
             # An infinite distance of no weight is nothing.
-            np.multiply(
-                sq_dists, self.relative_weights, out=weighted, where=self.relative_weights > 0
-            )
-            sq_dists, weight = weighted, 1.0
-        total = math.fsum(np.add.reduceat(sq_dists, np.arange(0, self.n, _core.BLOCK_ROWS)))
+            np.multiply(sq_dists, weights, out=weighted, where=weights > 0)
+            sq_dists = weighted
+        sums: FloatArray = np.add.reduceat(sq_dists, np.arange(0, len(sq_dists), _core.BLOCK_ROWS))
+        return sums
+
+    def _total(self, sums: FloatArray) -> float:
+        weight = 1.0 if self.uniform_weight is None else self.uniform_weight
+        total = math.fsum(sums)
         # All powers of two at once: squares may be out of range that weights bring back.
         mantissa, exponent = math.frexp(weight)
         exponent += self._weight_exponent - 2 * (math.frexp(self.exact_scale)[1] - 1)

@@ -30,9 +30,11 @@ from .seeding import make_seed
 
 # scikit-learn's number of runs under n_init="auto" from random rows or a callable.
 _N_INIT_OF_CHEAP_SEEDS = 10
-# Bytes that a run holds at once: two label arrays and the distances of all rows; where it starts,
-# the centroids of two rounds and their sums in float64, and what the core packs, at least as much.
-_LEAST_ROOM = {"of_row": 16, "of_centroid_value": 40}
+# Labels among which all clusters are mostly found.
+_ROWS_LOOKED_THROUGH = 2**14
+# Bytes that a run holds at once: two label arrays; where it starts, the centroids of two rounds and
+# their sums in float64, and what the core packs, at least as much.
+_LEAST_ROOM = {"of_row": 8, "of_centroid_value": 40}
 
 
 class KMeans(CentroidEstimator):
@@ -248,14 +250,17 @@ class KMeans(CentroidEstimator):
             )
 
     def _warn_if_fewer_clusters(self, labels: npt.NDArray[np.int32]) -> None:
-        n_distinct = np.count_nonzero(np.bincount(labels))
-        if n_distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=STACKLEVEL_OF_USER,
-            )
+        is_used = np.zeros(self.n_clusters, dtype=bool)
+        for start in range(0, len(labels), _ROWS_LOOKED_THROUGH):  # mostly the first show all
+            is_used[labels[start : start + _ROWS_LOOKED_THROUGH]] = True
+            if is_used.all():
+                return
+        warnings.warn(
+            f"Number of distinct clusters ({np.count_nonzero(is_used)}) found smaller than "
+            f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+            stacklevel=STACKLEVEL_OF_USER,
+        )
 
 
 @validate_params(  # type: ignore[untyped-decorator]

@@ -124,7 +124,7 @@ def test_slices_write_their_rows_only(rng):
     X = rng.normal(size=(600, 4))
     _, engine = core_tools.make_engine(X, X[:3])
     sq_dists, out = np.full(600, -1.0), np.full((600, 3), -1.0)
-    engine.own_sq_dists(np.zeros(600, np.int32), sq_dists, 256, 300)
+    engine.own_sq_dists(np.zeros(600, np.int32), sq_dists[256:300], 256, 300)
     engine.distances(out, 256, 300)
     assert (np.delete(sq_dists, slice(256, 300)) == -1).all()
     assert (np.delete(out, slice(256, 300), axis=0) == -1).all()

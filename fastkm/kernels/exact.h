@@ -156,16 +156,18 @@ static FASTKM_INLINE double row_sq_dist(const fastkm_points* points, const fastk
     return row_sq_dist_ahead(points, frame, i, centroid, -1, scratch);
 }
 
-/* Rows that are on their way from memory while one is measured. */
+/* Rows that are on their way from memory while one is measured, and bytes of short ones. */
 #define ROWS_AHEAD 4
+#define BYTES_AHEAD 1024
 
 /* Of rows that can be read where they are. */
 static FASTKM_INLINE void own_dense_rows(const fastkm_points* points,
                                          const fastkm_centroids* centroids, int64_t i_begin,
                                          int64_t i_end, const int32_t* labels, const int64_t d,
                                          const int is_single, double* sq_dists_out) {
+    const int64_t n_ahead = FASTKM_MAX(BYTES_AHEAD / (d * (is_single ? 4 : 8)), ROWS_AHEAD);
     for (int64_t i = i_begin; i < i_end; i++) {
-        const int64_t i_ahead = FASTKM_MIN(i + ROWS_AHEAD, points->n - 1);
+        const int64_t i_ahead = FASTKM_MIN(i + n_ahead, points->n - 1);
         sq_dists_out[i - i_begin] = scaled_sq_dist(points->base + i * points->row_stride, is_single,
                                                    centroids->raw + labels[i] * d, d, 1, 0,
                                                    points->base + i_ahead * points->row_stride);
