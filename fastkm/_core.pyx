@@ -61,6 +61,8 @@ cdef float LARGEST_BYTE_NORM = <float>1e15
 # where each thread would otherwise add to sums of its own at once, and where each looks through all labels.
 cdef double FEW_MOVED = 0.05
 cdef double MANY_MOVED = 0.5
+# To list a row and move it later costs as much as so many features of a centroid in the sums of a thread's own.
+cdef double COST_OF_LISTED = 5.0
 
 # Rows are read for their labels and again for their sums: of long ones so many stay in the second-level cache.
 cdef enum:
@@ -403,6 +405,8 @@ cdef class Engine:
         task.accumulates = sums is not None and (is_serial or sums.is_private)
         if sums is not None and self.gaps is None and self.neighbours is None:
             few_move = sums.share_moved < (FEW_MOVED if task.accumulates else MANY_MOVED)
+            if task.accumulates and COST_OF_LISTED * sums.share_moved * (stop - start) >= 1.0 * used * self.k * sums.d:
+                few_move = False
             task.accumulates = task.accumulates and not few_move
             if few_move or self.filter is not None:  # which lists them in passing
                 self.make_list(&task, n_blocks)
