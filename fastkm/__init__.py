@@ -23,7 +23,8 @@ algorithm   _lloyd, _first_rounds, _batches,         control, pruning, points, c
             _potential, _gaps
 control     _control, _bound, _tasks, callbacks,     points, compiled
             _losers
-pruning     _filter, _neighbours, _seed_pruning      points, compiled
+pruning     _filter, _leads, _neighbours,            points, compiled
+            _seed_pruning
 points      _problem, _sparse_problem, _draws,        compiled
             _shared
 guards      _validation, _threads, exceptions        compiled

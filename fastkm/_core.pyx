@@ -50,6 +50,7 @@ cdef class Cells  # whose rows are labelled by gaps
 include "_core_filter.pxi"
 include "_core_neighbours.pxi"
 include "_core_gaps.pxi"
+include "_core_leads.pxi"
 
 
 # Products of so many features may not fit 32 bits, and centroids of so large a norm not float32.
@@ -105,6 +106,7 @@ cdef class Engine:
     cdef Filter filter
     cdef Neighbours neighbours
     cdef CellGaps gaps
+    cdef Leads leads
     cdef _Bytes bytes
     cdef bint has_bytes
     cdef _Memory exact_counts
@@ -162,8 +164,8 @@ cdef class Engine:
         cdef const double[:, ::1] old = self.centroids.raw
         self.centroids.pack(centroids, self.frame, self.crew)
         self.has_bytes = (self.bytes is not None and self.filter is None and self.neighbours is None
-                          and self.gaps is None and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM
-                          and self.bytes.is_due())
+                          and self.gaps is None and self.leads is None
+                          and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM and self.bytes.is_due())
         if self.has_bytes:
             self.bytes.pack(&self.centroids.centroids, &self.frame.frame)
         if self.filter is not None:
@@ -172,6 +174,8 @@ cdef class Engine:
             self.neighbours.follow(&self.centroids.centroids)
         if self.gaps is not None:
             self.gaps.follow(&self.centroids.centroids)
+        if self.leads is not None:
+            self.leads.follow(&self.centroids.centroids, &self.frame.frame)
 
     def use_bytes(self, bint wanted=True, bint always=False):
         """Label rows by products of bytes where these pay, from the next centroids on; or do not; or always.
@@ -199,6 +203,7 @@ cdef class Engine:
         self.check_centroids()
         self.neighbours = neighbours
         if neighbours is not None:
+            self.leads = None
             neighbours.follow(&self.centroids.centroids)
 
     def use_gaps(self, CellGaps gaps, const int32_t[::1] labels=None):
@@ -215,7 +220,25 @@ cdef class Engine:
             if labels is None:
                 raise ValueError("Gaps begin with labels.")
             gaps.begin(labels)
+            self.leads = None
         self.gaps = gaps
+
+    def use_leads(self, Leads leads):
+        """Label only rows whose lead is used up, from now on; None ends that, and so does what else leaves work out.
+
+        Nothing is known at first. Then labels_old of assign holds the labels under the last centroids, -1 where there
+        are none.
+        """
+        if leads is not None:
+            if self.filter is not None or self.neighbours is not None or self.gaps is not None:
+                raise ValueError("Leads are kept in brute force alone.")
+            if leads.crew.points is not self.points or leads.k != self.k or leads.crew.kernels != self.crew.kernels \
+                    or leads.crew.n_threads < self.crew.n_threads:
+                raise ValueError("The leads must be of the engine's points, and for its threads.")
+            self.check_centroids()
+            leads.begin(&self.centroids.centroids, &self.frame.frame)
+            self.has_bytes = False
+        self.leads = leads
 
     def use_filter(self, Filter filter, const int32_t[::1] labels=None):
         """Leave out what the filter excludes, from now on; None ends that.
@@ -230,6 +253,7 @@ cdef class Engine:
                 raise ValueError("A filter begins with labels.")
             filter.move(self.centroids.raw, self.centroids.raw, self.frame, self.crew)
             filter.begin(labels)
+            self.leads = None
         self.filter = filter
 
     cdef int check_filter(self, Filter filter) except -1:
@@ -288,6 +312,8 @@ cdef class Engine:
                 &self.crew.scratches[t], &self.bytes.works[t], task.labels + i
             )
             return self.list_moved(task, i, end)
+        if self.leads is not None:
+            return self.leads.assign_block(task, &self.centroids.centroids, &self.frame.frame, i, end, t)
         if self.filter is None:
             self.n_exact_of[t * 8] += self.crew.kernels.assign(
                 &self.points.points, &self.frame.frame, &self.centroids.centroids, i, end, task.recheck,
@@ -320,27 +346,32 @@ cdef class Engine:
         cdef int64_t i = task.start + b * task.block_rows
         cdef int64_t end = min(i + task.block_rows, task.stop)
         cdef int64_t n_moved = self.label_block(task, i, end, t)
+        cdef const int32_t* moved = NULL
         cdef fastkm_sums mine
         if task.moved != NULL:
             task.n_moved_of[b] = n_moved
         if not task.accumulates:
             return 0
         mine = sums.sums if is_serial else sums.private_sums(t)
-        return self.accumulate(task, &mine, i, end, n_moved, t)
+        if task.moved != NULL:
+            moved = task.moved + (i - task.start)
+        elif self.leads is not None:
+            moved = self.leads.moved_of(t)
+        return self.accumulate(task, &mine, i, end, moved, n_moved, t)
 
     cdef int64_t accumulate(self, const _Round* task, const fastkm_sums* sums, int64_t start, int64_t stop,
-                            int64_t n_listed, int t) noexcept nogil:
-        """Move the sums of rows [start, stop), or of the n_listed of them in the list; return how many changed."""
-        if task.moved == NULL:
+                            const int32_t* moved, int64_t n_moved, int t) noexcept nogil:
+        """Move the sums of rows [start, stop), or of those that have moved if not NULL; return how many changed."""
+        if moved == NULL:
             return self.crew.kernels.accumulate(&self.points.points, start, stop, task.labels_old, task.labels,
                                                 &self.crew.scratches[t], sums)
-        return self.crew.kernels.accumulate_listed(&self.points.points, task.moved + (start - task.start), n_listed,
-                                                   task.labels_old, task.labels, &self.crew.scratches[t], sums)
+        return self.crew.kernels.accumulate_listed(&self.points.points, moved, n_moved, task.labels_old, task.labels,
+                                                   &self.crew.scratches[t], sums)
 
     cdef int64_t accumulate_owned(self, const _Round* task, Sums sums, int64_t n_listed, int64_t owner,
                                   int64_t n_owners, int t) noexcept nogil:
         cdef fastkm_sums mine = sums.owned(owner, n_owners)
-        return self.accumulate(task, &mine, task.start, task.stop, n_listed, t)
+        return self.accumulate(task, &mine, task.start, task.stop, task.moved, n_listed, t)
 
     cdef int64_t list_moved(self, const _Round* task, int64_t start, int64_t stop) noexcept nogil:
         """List which of the rows change their labels; return how many, 0 without a list."""
@@ -361,7 +392,7 @@ cdef class Engine:
             n_moved += task.n_moved_of[b]
         used = _threads_worth(used, self.k, 4.0 * n_moved * self.points.d)
         if used == 1:
-            self.accumulate(task, &sums.sums, task.start, task.stop, n_moved, 0)
+            self.accumulate(task, &sums.sums, task.start, task.stop, task.moved, n_moved, 0)
         else:
             n_owners = min(<int64_t>(4 * used), self.k)
             for owner in prange(n_owners, num_threads=used, schedule="dynamic", chunksize=1):
@@ -410,6 +441,8 @@ cdef class Engine:
             task.accumulates = task.accumulates and not few_move
             if few_move or self.filter is not None:  # which lists them in passing
                 self.make_list(&task, n_blocks)
+        if self.leads is not None:
+            self.leads.pass_over(start, stop)
         if self.gaps is not None:
             return self.gaps.assign(&task, &self.centroids.centroids, sums)
         if self.neighbours is not None:
@@ -442,6 +475,8 @@ cdef class Engine:
         """Rows of a task."""
         if self.filter is not None:
             return self.filter.rows_at_once(n_rows)
+        if self.leads is not None:
+            return _rows_of_gaps(n_rows, self.crew.n_threads)
         if self.points.d * self.points.buffer.itemsize > LONG_ROW_BYTES:
             return BLOCK_OF_LONG_ROWS
         return FASTKM_BLOCK_ROWS
@@ -471,6 +506,7 @@ cdef class Engine:
         task.stop = stop
         task.block_rows = FASTKM_BLOCK_ROWS
         task.labels = &labels[0]
+        task.labels_old = task.labels
         task.recheck = True
         task.moved = NULL
         task.accumulates = False

@@ -113,6 +113,14 @@ cdef enum:
     MOST_ROWS_AT_ONCE = 1024
 
 
+cdef int64_t _rows_of_gaps(int64_t n_rows, int n_threads) noexcept nogil:
+    """Rows of a task with gaps of rows: many, as the few that are looked at fill panels."""
+    cdef int64_t rows = n_rows // (TASKS_OF_GAPS * n_threads)
+    if rows < FASTKM_BLOCK_ROWS:
+        return FASTKM_BLOCK_ROWS
+    return min(rows // FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS, MOST_ROWS_AT_ONCE)
+
+
 cdef class Filter:
     """Sketches of points and centroids, and bounds that say which distances need no measuring.
 
@@ -345,11 +353,8 @@ cdef class Filter:
             self.filter.row_gaps[item].to_rival = self.filter.row_gaps[item].to_others = -<float>INFINITY
 
     cdef int64_t rows_at_once(self, int64_t n_rows) noexcept nogil:
-        """Rows of a task: many where few of them are looked at, as these fill panels."""
-        cdef int64_t rows = n_rows // (TASKS_OF_GAPS * self.n_threads)
-        if not self.filter.by_rows or rows < FASTKM_BLOCK_ROWS:
-            return FASTKM_BLOCK_ROWS
-        return min(rows // FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS, MOST_ROWS_AT_ONCE)
+        """Rows of a task."""
+        return _rows_of_gaps(n_rows, self.n_threads) if self.filter.by_rows else FASTKM_BLOCK_ROWS
 
     cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         """Follow the centroids from old to raw."""

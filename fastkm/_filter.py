@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._leads import RowLeads
 from ._neighbours import Neighbourhoods, near_order
 from ._problem import FloatArray, LabelArray, Problem
 
@@ -127,6 +128,7 @@ class Pruning:
     ) -> None:
         self._problem, self._engine = problem, engine
         self._neighbourhoods = Neighbourhoods(problem, engine, max_iter, algorithm)
+        self._leads = RowLeads(problem, engine, max_iter, algorithm)
         n, d, k = problem.n, problem.d, engine.k
         self._decides = algorithm == "auto"
         self._in_bytes = problem.can_be_sketched and engine.in_bytes
@@ -183,6 +185,8 @@ class Pruning:
             if self._decides:
                 self._judge()
             self._sort(labels, n_changed)
+        else:
+            self._leads.after_round()
 
     def _give_up_bytes(self) -> None:
         """Go on as without them; the engine does."""

@@ -16,6 +16,7 @@ cdef extern from "kernels.h" nogil:
         FASTKM_MAX_CANDIDATES
         FASTKM_ALIGN
         FASTKM_GROUP_CELLS
+        FASTKM_RINGS
         FASTKM_MAX_HALVINGS
         FASTKM_F16, FASTKM_F32, FASTKM_F64
         FASTKM_I8, FASTKM_U8, FASTKM_I16, FASTKM_U16
@@ -163,6 +164,27 @@ cdef extern from "kernels.h" nogil:
         int32_t* tiles
         float* best
         float* second
+
+    ctypedef struct fastkm_leads:
+        int64_t k
+        int32_t is_known
+        double* raw
+        double* drifts
+        double* paths
+        double step
+        uint8_t* near_from
+        double* travels
+        float* travels_f32
+        double* reserves
+        float* limits
+        float* places
+        float* leads
+        uint8_t* rings
+
+    ctypedef struct fastkm_lead_work:
+        int32_t* rows
+        int32_t* moved
+        int64_t n_moved, n_read, n_exact
 
     ctypedef struct fastkm_splits:
         int32_t depth
@@ -414,6 +436,13 @@ cdef extern from "kernels.h" nogil:
                                const fastkm_kept_cells*, const fastkm_gaps*, int64_t, int64_t, fastkm_scratch*,
                                fastkm_gap_scratch*, fastkm_cell_work*, const int32_t*, int32_t*,
                                const fastkm_sums*) noexcept nogil
+        void (*follow_moves)(const fastkm_frame*, const fastkm_centroids*, int, fastkm_scratch*,
+                             fastkm_leads*) noexcept nogil
+        void (*follow_labels)(const fastkm_frame*, const fastkm_centroids*, int64_t, int64_t, int, fastkm_scratch*,
+                              const fastkm_leads*) noexcept nogil
+        void (*assign_by_leads)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
+                                const fastkm_leads*, int64_t, int64_t, const int32_t*, fastkm_scratch*,
+                                fastkm_lead_work*, int32_t*) noexcept nogil
         void (*fill_panels)(const fastkm_points*, const fastkm_frame*, int64_t, int64_t,
                             const fastkm_panels*) noexcept nogil
         void (*load)(const fastkm_points*, const int64_t*, int64_t, double*) noexcept nogil

@@ -6,6 +6,7 @@ ties to the lowest index. What that is worth is told by rational numbers, which 
 
 from fractions import Fraction
 
+import followers
 import numpy as np
 import pytest
 import reference
@@ -14,7 +15,6 @@ from hostile import DTYPES_OF, KINDS, hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
-from test_gaps import Follower
 from test_neighbours import cells_of
 
 from fastkm import KMeans, _core
@@ -123,11 +123,19 @@ class Cells(Brute):
 class Gaps:
     """Gaps of cells and tiles over the rounds."""
 
+    follower = followers.Gaps
+
     def __init__(self, X, centroids, isa):
-        self.follower = Follower(X, centroids, isa, 2)
+        self.made = self.follower(X, centroids, isa, 2)
 
     def move_to(self, centroids):
-        return self.follower.move_to(centroids)[0]
+        return self.made.move_to(centroids)[0]
+
+
+class Leads(Gaps):
+    """Leads of rows over the rounds."""
+
+    follower = followers.Leads
 
 
 class Kept(Brute):
@@ -161,7 +169,7 @@ def check_positions(technique, isa, data):
         assert np.array_equal(labeller.move_to(moved), reference.assign(X, moved))
 
 
-TECHNIQUES = [Brute, Bytes, Filter, SortedFilter, Cells, Gaps, Kept, Sparse]
+TECHNIQUES = [Brute, Bytes, Filter, SortedFilter, Cells, Gaps, Leads, Kept, Sparse]
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)

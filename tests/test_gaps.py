@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import reference
-from core_tools import DTYPES, ISAS, layouts, make_engine
-from test_core_assign import HOSTILE, RESCALED, hostile
+from core_tools import ISAS, make_engine
+from followers import Gaps
 from test_neighbours import near_rows
 
 from fastkm import KMeans, _core, _gaps, _lloyd, _neighbours
@@ -13,147 +13,10 @@ from fastkm._seed_pruning import make_cells
 from fastkm._shared import Shared
 
 
-class Follower:
-    """Labels rows by gaps while centroids move."""
-
-    def __init__(self, X, centroids, isa=None, n_threads=1, labels=None):
-        self.problem, self.engine = make_engine(X, centroids, isa, n_threads)
-        self.cells = make_cells(self.problem)
-        order = _neighbours.near_order(centroids)
-        self.gaps = _core.CellGaps(self.cells, order, n_threads, self.problem.isa)
-        self.labels = np.full(len(X), -1, np.int32) if labels is None else labels
-        self.engine.use_gaps(self.gaps, self.labels)
-
-    def move_to(self, centroids):
-        """Return the labels under other centroids, how many changed, and the work done."""
-        self.engine.set_centroids(np.ascontiguousarray(centroids, dtype=np.float64))
-        labels_old = self.labels.copy()
-        labels = np.full_like(labels_old, -7)
-        self.engine.assign(labels, 0, self.problem.n, labels_old)
-        self.labels = labels
-        return labels, self.gaps.take_work()
-
-
-def steps(centroids, seed=0):
-    """Centroids that move less and less, then one far away and back, then not at all."""
-    g = np.random.default_rng(seed)
-    spread = np.ptp(centroids, axis=0)
-    yield centroids
-    for size in (0.1, 1e-2, 1e-3, 1e-4, 1e-9):
-        centroids = centroids + size * spread * g.normal(size=centroids.shape)
-        yield centroids
-    jumped = centroids.copy()
-    jumped[0] = centroids[-1]
-    yield jumped
-    yield centroids
-    yield centroids
-
-
-def check(X, centroids, isa=None, n_threads=1, exponent=0):
-    """Compare each step's labels with the oracle's."""
-    follower = Follower(X, centroids, isa, n_threads)
-    for moved in steps(centroids):
-        labels, _ = follower.move_to(moved)
-        expected = reference.assign(
-            np.ldexp(X, exponent) if exponent else X, np.ldexp(moved, exponent)
-        )
-        assert np.array_equal(labels, expected)
-
-
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_gaps_keep_the_oracles_labels_on_hostile_data(isa, kind):
-    X, centroids = hostile(kind)
-    check(X, np.asarray(centroids, np.float64), isa, exponent=RESCALED.get(kind, 0))
-
-
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("d", range(1, 21))
-def test_gaps_keep_the_oracles_labels_for_every_small_d(isa, d):
-    for n, k in [(1, 1), (3, 2), (64, 1), (65, 7), (257, 17), (1100, 100), (1500, 2)]:
-        X, centroids = near_rows(n, d, k)
-        check(X, centroids, isa)
-
-
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_gaps_keep_the_oracles_labels_for_every_dtype_and_layout(isa, dtype, tmp_path):
-    X, centroids = near_rows(300, 5, 12, dtype)
-    for _, view in layouts(X, tmp_path):
-        check(view, centroids, isa)
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
-@pytest.mark.parametrize("offset", [0.0, 1e8])
-def test_gaps_keep_the_oracles_labels_far_from_the_origin(offset, n_threads):
-    X, centroids = near_rows(3000, 3, 40, "f8")
-    X[:1000] = X[0]  # duplicates
-    check(X + offset, centroids + offset, n_threads=n_threads)
-
-
-def test_tight_blobs_far_apart_keep_the_oracles_labels():
-    g = np.random.default_rng(0)
-    X = (g.choice([-1e4, 1e4], size=(3000, 1)) + 1e-3 * g.normal(size=(3000, 4))).astype("f4")
-    check(X, X[::100].astype(np.float64))
-
-
-@pytest.mark.parametrize("isa", ISAS)
-def test_points_midway_between_centroids_get_the_lowest_index(isa):
-    # A grid of rows and a grid of centroids that halves it: rows with up to four equal distances.
-    X = np.stack(np.meshgrid(np.arange(60), np.arange(60)), -1).reshape(-1, 2).astype("f4")
-    centroids = X[(X % 4 == 1).all(axis=1)].astype(np.float64) + 1
-    for order in (slice(None), slice(None, None, -1)):
-        follower = Follower(X, centroids[order], isa)
-        for _ in range(3):
-            labels, (_, n_exact) = follower.move_to(centroids[order])
-            assert np.array_equal(labels, reference.assign(X, centroids[order]))
-            assert n_exact > 0
-
-
-@pytest.mark.parametrize("d", [1, 3, 16])
-def test_a_centroid_that_comes_a_rounding_nearer_than_another_wins(d):
-    # Pairs of equal centroids, then one of each pair moves by a rounding of float64.
-    g = np.random.default_rng(d)
-    X = g.normal(size=(2000, d))
-    centroids = np.repeat(X[::100], 2, axis=0)
-    follower = Follower(X, centroids)
-    for direction in (np.inf, -np.inf):
-        follower.move_to(centroids)
-        moved = centroids.copy()
-        moved[::2] = np.nextafter(centroids[::2], direction)
-        labels, _ = follower.move_to(moved)
-        assert np.array_equal(labels, reference.assign(X, moved))
-
-
-@pytest.mark.parametrize("far", [1e6, 1e18, 1e25, 1e60])
-def test_centroids_from_far_away_are_seen_when_they_come(far):
-    X, near = near_rows(1500, 5, 20)
-    for place in (0, 7, 19):
-        follower = Follower(X, near)
-        away = near.copy()
-        away[place] = far
-        for moved in (away, near, away, away, near):
-            labels, _ = follower.move_to(moved)
-            assert np.array_equal(labels, reference.assign(X, moved))
-
-
-def test_a_step_as_long_as_the_gap_is_not_missed():
-    # Rows at 0, their centroid at -1, the other ever nearer from 3: from below 1 on it is nearer.
-    X = np.zeros((200, 1))
-    X[0] = 8  # so that not all rows are the same
-    for step in (0.3, 0.5, 0.999, 1.0):
-        centroids = np.array([[-1.0], [3.0]])
-        follower = Follower(X, centroids)
-        for _ in range(9):
-            labels, _ = follower.move_to(centroids)
-            assert np.array_equal(labels, reference.assign(X, centroids))
-            centroids = centroids - [[0.0], [step]]
-
-
 def test_centroids_that_rest_cost_nothing():
     X, centroids = near_rows(20000, 3, 100, "f8")
     centroids = centroids + 1e-3 * np.arange(300).reshape(100, 3)  # no two alike
-    follower = Follower(X, centroids)
+    follower = Gaps(X, centroids)
     work = [follower.move_to(moved)[1][0] for moved in [centroids] * 3]
     assert work[0] == 102 * len(X)  # tiles are filled up to six
     assert work[2] <= work[1] < work[0] / 10
@@ -190,27 +53,10 @@ def test_gaps_are_no_wider_for_what_products_round(isa):
             assert np.array_equal(labels, reference.assign(X, place))
 
 
-def test_moves_between_two_passes_add_up():
-    X, centroids = near_rows(3000, 2, 30)
-    follower = Follower(X, centroids)
-    follower.move_to(centroids)
-    moved = centroids[::-1].copy()
-    follower.engine.set_centroids(moved)
-    follower.engine.set_centroids(moved)  # drifts by nothing
-    labels = follower.labels.copy()
-    follower.engine.assign(labels, 0, 512)
-    moved_on = np.roll(centroids, 1, axis=0)
-    follower.engine.set_centroids(moved_on)
-    follower.engine.set_centroids(moved_on)
-    follower.labels = labels
-    labels, _ = follower.move_to(moved_on)
-    assert np.array_equal(labels, reference.assign(X, moved_on))
-
-
 def test_gaps_may_begin_with_any_labels():
     X, centroids = near_rows(1000, 4, 25)
     wrong = np.random.default_rng(0).integers(-1, 25, size=1000, dtype=np.int32)
-    follower = Follower(X, centroids, labels=wrong)
+    follower = Gaps(X, centroids, labels=wrong)
     labels, _ = follower.move_to(centroids)
     assert np.array_equal(labels, reference.assign(X, centroids))
 

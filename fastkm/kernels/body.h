@@ -26,6 +26,7 @@
 #include "cells.h"
 #include "cell_seeds.h"
 #include "gaps.h"
+#include "leads.h"
 #include "silhouette.h"
 #include "codes.h"
 #include "sketched_propose.h"
@@ -79,6 +80,9 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .sum_blocks = sum_blocks,
     .follow_gaps = follow_gaps,
     .assign_by_gaps = assign_by_gaps,
+    .follow_moves = follow_moves,
+    .follow_labels = follow_labels,
+    .assign_by_leads = assign_by_leads,
     .fill_panels = fill_panels,
     .load = load,
     .describe = describe,

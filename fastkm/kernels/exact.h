@@ -24,12 +24,12 @@ static FASTKM_INLINE void exact_groups(const double* row, const double* exact, i
     for (int v = 0; v < n_groups * EXACT_VECTORS; v++) vd_store(dists + v * DOUBLE_LANES, sum[v]);
 }
 
-static void sq_dists(const fastkm_points* points, const fastkm_frame* frame,
-                     const fastkm_centroids* centroids, int64_t i, fastkm_scratch* scratch) {
-    const int64_t d = points->d;
+/* Of the row in scratch, not yet scaled. */
+static void sq_dists_of_row(const fastkm_frame* frame, const fastkm_centroids* centroids,
+                            fastkm_scratch* scratch) {
+    const int64_t d = centroids->d;
     const int64_t n_groups = (centroids->k + FASTKM_EXACT_LANES - 1) / FASTKM_EXACT_LANES;
     int64_t g = 0;
-    load_row(points, i, scratch->row);
     if (frame->exact_scale != 1)
         for (int64_t f = 0; f < d; f++) scratch->row[f] *= frame->exact_scale;
     for (; g + EXACT_GROUPS <= n_groups; g += EXACT_GROUPS)
@@ -38,6 +38,12 @@ static void sq_dists(const fastkm_points* points, const fastkm_frame* frame,
     for (; g < n_groups; g++)
         exact_groups(scratch->row, centroids->exact + g * d * FASTKM_EXACT_LANES, d, 1,
                      scratch->dists + g * FASTKM_EXACT_LANES);
+}
+
+static void sq_dists(const fastkm_points* points, const fastkm_frame* frame,
+                     const fastkm_centroids* centroids, int64_t i, fastkm_scratch* scratch) {
+    load_row(points, i, scratch->row);
+    sq_dists_of_row(frame, centroids, scratch);
 }
 
 static int32_t exact_label(const fastkm_points* points, const fastkm_frame* frame,

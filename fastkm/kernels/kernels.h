@@ -38,6 +38,9 @@
 #define FASTKM_CELL_SAMPLE 64
 #define FASTKM_HALVINGS_BEYOND 2
 #define FASTKM_MAX_HALVINGS 14
+/* Rings of a label around its centroid, and those of them within the way that it has moved. */
+#define FASTKM_RINGS 32
+#define FASTKM_RINGS_INSIDE 20
 /* The largest code, and how finely candidates are told beside it. */
 #define FASTKM_LARGEST_CODE 127
 #define FASTKM_STEP_PARTS 8
@@ -274,6 +277,37 @@ typedef struct {
     float* best;    /* (n_tiles, panel rows) products of their nearest centroids */
     float* second;  /* (n_tiles, panel rows) */
 } fastkm_gap_scratch;
+
+/* For each row how much farther all other centroids are than its own, at least: its lead. Rows of
+ * one label that lie about as far from their centroid are in one ring, as the same centroids are
+ * near to all of them. */
+typedef struct {
+    int64_t k;
+    int32_t is_known;   /* whether rows have leads: not before all have been labelled once */
+    double* raw;        /* (k, d) the centroids as they were followed last */
+    double* drifts;     /* (k,) at least how far each moved then */
+    double fastest;     /* the largest of them */
+    double* paths;      /* (k,) how far each moved in all since the leads began */
+    double step;        /* ring r ends r - FASTKM_RINGS_INSIDE steps beyond its centroid's path */
+    float per_step;     /* 1 / step, or 0 */
+    uint8_t* near_from; /* (k, k) the first ring of a label that another centroid is near to */
+    double* travels;    /* (k, FASTKM_RINGS) what moves have taken off the leads in a ring */
+    float* travels_f32; /* (k, FASTKM_RINGS) at most that */
+    double* reserves;   /* (k, FASTKM_RINGS) the leads over centroids that were not near once */
+    float* limits;      /* (k + 1, FASTKM_RINGS) what leads must be above; the last of no label */
+    float* places;      /* (k,) of a row at its centroid, in steps from where the first ring ends */
+    float* leads;       /* (n,) INOUT: and what travels were when it was found */
+    uint8_t* rings;     /* (n,) INOUT */
+} fastkm_leads;
+
+/* What a thread labels by leads in, and the work that it could not avoid. */
+typedef struct {
+    int32_t* rows;   /* (i_end - i_begin,) */
+    int32_t* moved;  /* (i_end - i_begin,) rows whose labels change */
+    int64_t n_moved; /* of those in the list */
+    int64_t n_read;  /* rows whose lead was found anew */
+    int64_t n_exact; /* rows decided in float64 */
+} fastkm_lead_work;
 
 /* Median splits: node v, from 1 on, sends rows below its threshold to 2 v and others to 2 v + 1. */
 typedef struct {
@@ -773,6 +807,33 @@ typedef struct {
                            const int32_t* labels_old,         /* IN (n,) */
                            int32_t* labels,                   /* INOUT (n,) */
                            const fastkm_sums* sums);          /* INOUT, or NULL */
+
+    /* See how far the centroids, packed, have moved; is_complete tells whether all rows have been
+     * labelled under the last ones. Without a step, one is chosen. */
+    void (*follow_moves)(const fastkm_frame* frame,         /* IN    */
+                         const fastkm_centroids* centroids, /* IN    */
+                         int is_complete,                   /* IN    */
+                         fastkm_scratch* scratch,           /* OUT   */
+                         fastkm_leads* leads);              /* INOUT */
+
+    /* What that takes off the leads of labels [j_begin, j_end). */
+    void (*follow_labels)(const fastkm_frame* frame,         /* IN    */
+                          const fastkm_centroids* centroids, /* IN    */
+                          int64_t j_begin, int64_t j_end,    /* IN    */
+                          int is_complete,                   /* IN    */
+                          fastkm_scratch* scratch,           /* OUT   */
+                          const fastkm_leads* leads);        /* INOUT */
+
+    /* Label rows [i_begin, i_end), given the labels under the last centroids. */
+    void (*assign_by_leads)(const fastkm_points* points,       /* IN  */
+                            const fastkm_frame* frame,         /* IN  */
+                            const fastkm_centroids* centroids, /* IN  */
+                            const fastkm_leads* leads,         /* INOUT */
+                            int64_t i_begin, int64_t i_end,    /* IN  */
+                            const int32_t* labels_old,         /* IN (n,) */
+                            fastkm_scratch* scratch,           /* OUT */
+                            fastkm_lead_work* work,            /* INOUT */
+                            int32_t* labels);                  /* OUT (n,): rows of the range */
 
     /* Rows [i_begin, i_end), from the first row of a block, into their panels. */
     void (*fill_panels)(const fastkm_points* points,    /* IN  */

@@ -331,6 +331,7 @@ static void run_dense(const problem* p, const fastkm_kernels* kernels) {
     copy_rows(p, kernels);
     run_beside(p, kernels, &columns.frame);
     label_by_gaps(p, kernels, &columns);
+    label_by_leads(p, kernels, &columns);
     label_in_cells(p, kernels, &columns);
     propose_in_codes(p, kernels, &columns.frame);
     const fastkm_basis basis = find_directions(p, kernels, &columns.frame);

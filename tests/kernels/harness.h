@@ -78,6 +78,7 @@ void check_sums(const problem* p, const fastkm_kernels* kernels, const fastkm_su
 
 void run_beside(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
 void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
+void label_by_leads(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
 void label_in_cells(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
 void propose_in_codes(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
 

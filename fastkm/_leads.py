@@ -1,0 +1,110 @@
+"""Whether to keep each row's lead: how much farther all other centroids are than its own.
+
+While moves have not used it up the row keeps its label unread. All of it is proved, so the result
+stays that of brute force.
+
+References
+----------
+G. Hamerly (2010), "Making k-means even faster", SDM: one lower bound a row, kept over rounds.
+J. Newling and F. Fleuret (2016), "Fast k-means with accurate bounds", ICML: only centroids near to
+a row's own matter, the fewer the nearer the row.
+"""
+
+import numpy as np
+
+from . import _core
+from ._problem import Problem
+
+# Multiplications of a row in brute force that pay for its lead, as far as it is not left out. With
+# few features rows are loaded at next to no cost, so that leaving them out spares nothing else.
+LEAST_WORK, LEAST_WORK_OF_FEW_FEATURES, FEW_FEATURES = 60, 300, 4
+# What folding a product costs, in multiplications.
+WORK_OF_FOLD = 5
+# Following a centroid takes as long as so many multiplications, and so many for each other one and
+# its features. A round of brute force must take LEAST_GAIN times as long as all that.
+WORK_TO_FOLLOW, WORK_OF_PAIR, WORK_OF_DIFFERENCE, LEAST_GAIN = 8000.0, 160.0, 4.0, 20.0
+MOST_CLUSTERS = 256
+LEAST_ROUNDS_LEFT = 3
+# Rounds that look at more of the rows than this cost what brute force does. After so many on end
+# in which that share falls by less than FALL each, leads pause until there have been PAUSE times as
+# many; the first round looks at all.
+TOO_DEAR, MOST_DEAR_ROUNDS, FALL, PAUSE = 0.7, 3, 0.05, 3
+
+
+class RowLeads:
+    """Starts leads after the first round if they look worth it, and pauses them where they are not.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : _core.Engine
+        Labels the points; told to use the leads.
+    max_iter : int
+        Most rounds of the run.
+    algorithm : {"auto", "lloyd", "elkan"}
+        Only "auto" uses leads.
+
+    Notes
+    -----
+    Memory: 5 bytes a row.
+    """
+
+    def __init__(
+        self, problem: Problem, engine: _core.Engine, max_iter: int, algorithm: str
+    ) -> None:
+        self._problem, self._engine = problem, engine
+        self._is_candidate = algorithm == "auto" and is_promising(problem, engine.k, max_iter)
+        self._leads: _core.Leads | None = None
+        self._is_in_use = False
+        self._n_rounds = self._n_dear = 0
+        self._next_start = 1
+        self._last_share = np.inf
+
+    def after_round(self) -> None:
+        """Decide on the rounds to come."""
+        if not self._is_candidate or self._engine.in_bytes:
+            return
+        self._n_rounds += 1
+        if self._is_in_use:
+            self._judge()
+        elif self._n_rounds >= self._next_start:
+            self._start()
+
+    def _start(self) -> None:
+        problem = self._problem
+        if self._leads is None:
+            try:
+                self._leads = _core.Leads(
+                    problem.points, self._engine.k, problem.n_threads, problem.isa
+                )
+            except MemoryError:  # rounds need none
+                self._is_candidate = False
+                return
+        self._engine.use_leads(self._leads)
+        self._is_in_use, self._last_share = True, np.inf
+
+    def _judge(self) -> None:
+        assert self._leads is not None
+        n_read, _ = self._leads.take_work()
+        share = n_read / self._problem.n
+        is_dear = share > TOO_DEAR and share > (1 - FALL) * self._last_share
+        self._n_dear = self._n_dear + 1 if is_dear else 0
+        self._last_share = share
+        if self._n_dear == MOST_DEAR_ROUNDS:
+            self._engine.use_leads(None)
+            self._is_in_use, self._n_dear = False, 0
+            self._next_start = PAUSE * self._n_rounds
+
+
+def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
+    """Tell whether brute force costs so much that leads may pay for themselves."""
+    least = LEAST_WORK_OF_FEW_FEATURES if problem.d <= FEW_FEATURES else LEAST_WORK
+    brute = float(k) * (problem.d + WORK_OF_FOLD)
+    following = k * (WORK_TO_FOLLOW + (WORK_OF_PAIR + WORK_OF_DIFFERENCE * problem.d) * k)
+    return (
+        problem.can_be_sketched
+        and 1 < k <= MOST_CLUSTERS
+        and brute >= least
+        and problem.n * brute >= LEAST_GAIN * following
+        and max_iter > LEAST_ROUNDS_LEFT
+    )
