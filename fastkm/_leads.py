@@ -24,7 +24,8 @@ WORK_OF_FOLD = 5
 # its features. A round of brute force must take LEAST_GAIN times as long as all that.
 WORK_TO_FOLLOW, WORK_OF_PAIR, WORK_OF_DIFFERENCE, LEAST_GAIN = 8000.0, 160.0, 4.0, 20.0
 MOST_CLUSTERS = 256
-LEAST_ROUNDS_LEFT = 3
+# The first round's moves use most leads up at once.
+FIRST_START, LEAST_ROUNDS_LEFT = 2, 4
 # Rounds that look at more of the rows than this cost what brute force does. After so many on end
 # in which that share falls by less than FALL each, leads pause until there have been PAUSE times as
 # many; the first round looks at all.
@@ -32,7 +33,7 @@ TOO_DEAR, MOST_DEAR_ROUNDS, FALL, PAUSE = 0.7, 3, 0.05, 3
 
 
 class RowLeads:
-    """Starts leads after the first round if they look worth it, and pauses them where they are not.
+    """Starts leads after some rounds if they look worth it, and pauses them where they are not.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class RowLeads:
         self._leads: _core.Leads | None = None
         self._is_in_use = False
         self._n_rounds = self._n_dear = 0
-        self._next_start = 1
+        self._next_start = FIRST_START
         self._last_share = np.inf
 
     def after_round(self) -> None:

@@ -124,10 +124,10 @@ def test_leads_pause_where_they_leave_out_too_little(monkeypatch):
     X = np.random.default_rng(3).normal(size=(60000, 16)).astype("f4")
     uses = watch(monkeypatch)
     problem = Problem(X, n_threads=2)
-    init = X[:64].astype(np.float64)
-    expected = _lloyd.run(problem, init, max_iter=20, tol=0.0, algorithm="lloyd")
+    init = X[:200].astype(np.float64)
+    expected = _lloyd.run(problem, init, max_iter=30, tol=0.0, algorithm="lloyd")
     assert uses == []
-    assert is_same_run(_lloyd.run(problem, init, max_iter=20, tol=0.0), expected)
+    assert is_same_run(_lloyd.run(problem, init, max_iter=30, tol=0.0), expected)
     assert uses[:3] == [True, False, True]
 
 
