@@ -10,6 +10,8 @@ J. Newling and F. Fleuret (2016), "Fast k-means with accurate bounds", ICML: onl
 a row's own matter, the fewer the nearer the row.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import _core
@@ -26,10 +28,20 @@ WORK_TO_FOLLOW, WORK_OF_PAIR, WORK_OF_DIFFERENCE, LEAST_GAIN = 8000.0, 160.0, 4.
 MOST_CLUSTERS = 256
 # The first round's moves use most leads up at once.
 FIRST_START, LEAST_ROUNDS_LEFT = 2, 4
-# Rounds that look at more of the rows than this cost what brute force does. After so many on end
-# in which that share falls by less than FALL each, leads pause until there have been PAUSE times as
-# many; the first round looks at all.
-TOO_DEAR, MOST_DEAR_ROUNDS, FALL, PAUSE = 0.7, 3, 0.05, 3
+
+
+class Patience(NamedTuple):
+    """When leads pause, and for how long."""
+
+    too_dear: float  # share of the rows that a round must look at to cost more than without leads
+    n_rounds: int  # so many such rounds on end
+    fall: float  # in which that share falls by less than this part of it each
+    pause: int  # until there have been so many times as many rounds
+
+
+# Beside brute force, and beside products of bytes, which take half its time where they pay.
+BESIDE_BRUTE_FORCE = Patience(too_dear=0.7, n_rounds=3, fall=0.05, pause=3)
+BESIDE_BYTES = Patience(too_dear=0.4, n_rounds=1, fall=0.2, pause=6)
 
 
 class RowLeads:
@@ -60,10 +72,11 @@ class RowLeads:
         self._n_rounds = self._n_dear = 0
         self._next_start = FIRST_START
         self._last_share = np.inf
+        self._patience = BESIDE_BRUTE_FORCE
 
     def after_round(self) -> None:
         """Decide on the rounds to come."""
-        if not self._is_candidate or self._engine.in_bytes:
+        if not self._is_candidate:
             return
         self._n_rounds += 1
         if self._is_in_use:
@@ -83,18 +96,20 @@ class RowLeads:
                 return
         self._engine.use_leads(self._leads)
         self._is_in_use, self._last_share = True, np.inf
+        self._patience = BESIDE_BYTES if self._engine.pays_in_bytes else BESIDE_BRUTE_FORCE
 
     def _judge(self) -> None:
         assert self._leads is not None
         n_read, _ = self._leads.take_work()
         share = n_read / self._problem.n
-        is_dear = share > TOO_DEAR and share > (1 - FALL) * self._last_share
+        patience = self._patience
+        is_dear = share > patience.too_dear and share > (1 - patience.fall) * self._last_share
         self._n_dear = self._n_dear + 1 if is_dear else 0
         self._last_share = share
-        if self._n_dear == MOST_DEAR_ROUNDS:
+        if self._n_dear == patience.n_rounds:
             self._engine.use_leads(None)
             self._is_in_use, self._n_dear = False, 0
-            self._next_start = PAUSE * self._n_rounds
+            self._next_start = patience.pause * self._n_rounds
 
 
 def is_promising(problem: Problem, k: int, max_iter: int) -> bool:

@@ -81,7 +81,9 @@ def test_many_small_moves_use_leads_up_in_time(isa, seed):
 def always(monkeypatch):
     """Use leads in every fit, and never pause them."""
     monkeypatch.setattr(_leads, "is_promising", lambda *_: True)
-    monkeypatch.setattr(_leads, "TOO_DEAR", np.inf)
+    never = _leads.BESIDE_BRUTE_FORCE._replace(too_dear=np.inf)
+    for name in ("BESIDE_BRUTE_FORCE", "BESIDE_BYTES"):
+        monkeypatch.setattr(_leads, name, never)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])

@@ -432,6 +432,81 @@ static void check_labels(const problem* of, const fastkm_kernels* kernels, engin
     free(labels);
 }
 
+static fastkm_leads leads_of(const problem* of, char** memory) {
+    const int64_t n = of->n, d = of->d, k = of->k, size = k * FASTKM_RINGS;
+    double* doubles = room((size_t)(k * (d + 2) + 2 * size) * 8);
+    float* floats = room((size_t)(2 * size + FASTKM_RINGS + k + n) * 4);
+    uint8_t* bytes = room((size_t)(k * k + n));
+    fastkm_leads made = {.k = k,
+                         .raw = doubles,
+                         .drifts = doubles + k * d,
+                         .paths = doubles + k * (d + 1),
+                         .travels = doubles + k * (d + 2),
+                         .reserves = doubles + k * (d + 2) + size,
+                         .limits = floats,
+                         .travels_f32 = floats + size + FASTKM_RINGS,
+                         .places = floats + 2 * size + FASTKM_RINGS,
+                         .leads = floats + 2 * size + FASTKM_RINGS + k,
+                         .near_from = bytes,
+                         .rings = bytes + k * k};
+    memory[0] = (char*)doubles;
+    memory[1] = (char*)floats;
+    memory[2] = (char*)bytes;
+    memcpy(made.raw, of->centroids, (size_t)(k * d) * 8);
+    memset(made.paths, 0, (size_t)k * 8);
+    memset(made.travels, 0, (size_t)size * 8);
+    memset(made.near_from, 0, (size_t)(k * k));
+    for (int64_t r = 0; r < size; r++) made.reserves[r] = INFINITY;
+    for (int64_t r = 0; r < FASTKM_RINGS; r++) made.limits[size + r] = INFINITY;
+    return made;
+}
+
+#define ROUNDS_OF_LEADS 6
+
+/* Round after round as brute force does, which has been compared with the oracle. */
+static void check_leads(const problem* of, const fastkm_kernels* kernels) {
+    const int64_t n = of->n, d = of->d, k = of->k;
+    source from = {NULL, 0, (uint64_t)(n * 31 + d * 7 + k) | 1};
+    char* memory[3];
+    engine with = engine_of(of, kernels, k);
+    fastkm_leads leads = leads_of(of, memory);
+    double* raw = room((size_t)(k * d) * 8);
+    int32_t* labels = room((size_t)n * 4);
+    int32_t* expected = room((size_t)n * 4);
+    int32_t* lists = room(2 * FASTKM_BLOCK_ROWS * 4);
+    memcpy(raw, of->centroids, (size_t)(k * d) * 8);
+    memset(labels, 0xff, (size_t)n * 4);
+    with.centroids.raw = raw;
+    for (int turn = 0; turn < ROUNDS_OF_LEADS; turn++) {
+        with.centroids.max_norm = kernels->pack(&of->frame, &with.centroids, 0, k);
+        kernels->follow_moves(&of->frame, &with.centroids, turn > 0, &with.scratch, &leads);
+        kernels->follow_labels(&of->frame, &with.centroids, 0, k, turn > 0, &with.scratch, &leads);
+        FOR_BLOCKS(n) {
+            fastkm_lead_work work = {lists, lists + FASTKM_BLOCK_ROWS, 0, 0, 0};
+            kernels->assign_by_leads(&of->points, &of->frame, &with.centroids, &leads, i_begin,
+                                     i_end, labels, &with.scratch, &work, labels);
+            kernels->assign(&of->points, &of->frame, &with.centroids, i_begin, i_end, 1,
+                            &with.scratch, expected + i_begin);
+        }
+        for (int64_t i = 0; i < n; i++)
+            EXPECT(labels[i] == expected[i], "leads, turn %d, row %ld: %d for %d", turn, (long)i,
+                   labels[i], expected[i]);
+        for (int64_t j = 0; j < k; j++) {
+            const int64_t i = (int64_t)(next_random(&from) % (uint64_t)n);
+            const double share = ldexp(1, -(int)(next_random(&from) % 24));
+            if (next_random(&from) % 3 == 0) continue;
+            for (int64_t f = 0; f < d; f++)
+                raw[j * d + f] = raw[j * d + f] * (1 - share) + of->values[i * d + f] * share;
+        }
+    }
+    for (int m = 0; m < 3; m++) free(memory[m]);
+    free(raw);
+    free(labels);
+    free(expected);
+    free(lists);
+    free_engine(&with);
+}
+
 static void check_sums(const problem* of, const fastkm_kernels* kernels, engine* with,
                        results* found) {
     const int64_t n = of->n, d = of->d, k = of->k;
@@ -814,6 +889,7 @@ static void check_dense(const problem* of, const fastkm_kernels* kernels, result
     engine with = engine_of(of, kernels, of->k);
     check_moments(of, kernels, &with, found);
     check_labels(of, kernels, &with);
+    check_leads(of, kernels);
     check_sums(of, kernels, &with, found);
     check_means(of, found);
     check_distances(of, kernels, &with, found);
