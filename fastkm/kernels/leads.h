@@ -54,13 +54,14 @@ static void find_near(const fastkm_frame* frame, const fastkm_centroids* centroi
     for (int64_t other = 0; other < leads->k; other++) {
         const double dist = sqrt(scratch->dists[other]) * per_unit;
         const double ring = ((dist - reserve) / 2 - path) * per_step + first;
-        const uint8_t from = ring > 0 ? (uint8_t)ceil(FASTKM_MIN(ring, last)) : 0;
+        const double clipped = ring > 0 ? FASTKM_MIN(ring, last) : 0;
+        const int from = (int)clipped + ((int)clipped < clipped);
         if (other == j) continue;
         for (int r = from; r < near_from[other]; r++) {
             const double lead = dist - 2 * ((r - FASTKM_RINGS_INSIDE) * leads->step + path);
             if (!(lead >= least_lead[r])) least_lead[r] = lead;
         }
-        near_from[other] = from;
+        near_from[other] = (uint8_t)from;
         largest_drift[from] = FASTKM_MAX(leads->drifts[other], largest_drift[from]);
     }
 }
