@@ -105,12 +105,8 @@ cdef class Neighbours:
         return 0
 
     cdef int check_labels(self, const int32_t[::1] labels, int64_t start, int64_t stop) except -1:
-        cdef int64_t i
         _check_rows(self.n, labels.shape[0], start, stop)
-        for i in range(start, stop):
-            if labels[i] < 0 or labels[i] >= self.k:
-                raise ValueError(f"labels must be in 0 to {self.k - 1}; got {labels[i]} in row {i}.")
-        return 0
+        return _check_labels(&labels[0], start, stop, self.k)
 
     cdef int plan(self) except -1:
         """Decide how each label's rows are cut."""

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core
+from ._neighbours import brute_work
 from ._problem import Problem
 
 # Multiplications of a row in brute force that pay for its lead, as far as it is not left out. With
 # few features rows are loaded at next to no cost, so that leaving them out spares nothing else.
 LEAST_WORK, LEAST_WORK_OF_FEW_FEATURES, FEW_FEATURES = 60, 300, 4
-# What folding a product costs, in multiplications.
-WORK_OF_FOLD = 5
 # Following a centroid takes as long as so many multiplications, and so many for each other one and
 # its features. A round of brute force must take LEAST_GAIN times as long as all that.
 WORK_TO_FOLLOW, WORK_OF_PAIR, WORK_OF_DIFFERENCE, LEAST_GAIN = 8000.0, 160.0, 4.0, 20.0
@@ -115,7 +114,7 @@ class RowLeads:
 def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
     """Tell whether brute force costs so much that leads may pay for themselves."""
     least = LEAST_WORK_OF_FEW_FEATURES if problem.d <= FEW_FEATURES else LEAST_WORK
-    brute = float(k) * (problem.d + WORK_OF_FOLD)
+    brute = brute_work(problem, k)
     following = k * (WORK_TO_FOLLOW + (WORK_OF_PAIR + WORK_OF_DIFFERENCE * problem.d) * k)
     return (
         problem.can_be_sketched

@@ -108,7 +108,7 @@ class Neighbourhoods:
 
     def _judge(self, n_products: float) -> None:
         share_left = n_products / self._engine.k
-        brute = _brute_work(self._problem, self._engine.k)
+        brute = brute_work(self._problem, self._engine.k)
         if _row_work(self._problem) + COST_OF_PRODUCT * share_left * brute > TOO_DEAR * brute:
             self._engine.use_neighbours(None)
             self._cells = None
@@ -118,7 +118,7 @@ def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
     """Tell whether brute force costs so much that cells may pay for themselves."""
     return (
         problem.d <= MOST_FEATURES
-        and _brute_work(problem, k) >= LEAST_GAIN * _row_work(problem)
+        and brute_work(problem, k) >= LEAST_GAIN * _row_work(problem)
         and problem.n >= max(LEAST_ROWS, LEAST_ROWS_A_LABEL * k)
         and max_iter > LEAST_ROUNDS_LEFT
     )
@@ -129,7 +129,8 @@ def _row_work(problem: Problem) -> float:
     return work / TIME_OF_PRODUCT.get(problem.isa, 1.0)
 
 
-def _brute_work(problem: Problem, k: int) -> float:
+def brute_work(problem: Problem, k: int) -> float:
+    """Return what a row costs in brute force, in multiplications."""
     return float(k) * (float(problem.d) + WORK_OF_FOLD)
 
 
