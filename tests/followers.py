@@ -4,7 +4,7 @@ import numpy as np
 import reference
 from core_tools import make_engine
 
-from fastkm import _core, _neighbours
+from fastkm import _core, _lloyd, _neighbours
 from fastkm._seed_pruning import make_cells
 
 
@@ -73,3 +73,17 @@ def check(follower_class, X, centroids, isa=None, n_threads=1, exponent=0):
             np.ldexp(X, exponent) if exponent else X, np.ldexp(moved, exponent)
         )
         assert np.array_equal(labels, expected)
+
+
+def is_same_run(one, other):
+    return (
+        one.labels.tobytes() == other.labels.tobytes()
+        and one.centroids.tobytes() == other.centroids.tobytes()
+        and (one.inertia, one.n_iter) == (other.inertia, other.n_iter)
+    )
+
+
+def check_run(problem, init, max_iter):
+    """Compare a run that chooses by itself with one that computes every distance, to the bit."""
+    expected = _lloyd.run(problem, init, max_iter=max_iter, tol=0.0, algorithm="lloyd")
+    assert is_same_run(_lloyd.run(problem, init, max_iter=max_iter, tol=0.0), expected)
