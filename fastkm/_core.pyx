@@ -127,7 +127,7 @@ cdef class Engine:
         self.exact_counts = _Memory()
         self.exact_counts.allocate(self.crew.n_threads * FASTKM_ALIGN, zero=True)
         self.n_exact_of = <int64_t*>self.exact_counts.start
-        self.row_work = <double>k * points.d
+        self.row_work = _row_work(k, points.d)
 
     @property
     def in_bytes(self):
@@ -540,7 +540,7 @@ cdef class Engine:
                             double scale=1.0):
         """Add weight * (x * scale - shift) of rows [start, stop) to their labels' sums (k, d), in ascending order."""
         cdef int64_t n_owners = min(<int64_t>(4 * self.crew.n_threads), self.k), owner
-        cdef int used = self.crew.threads_for(n_owners, <double>(stop - start) * self.points.d)
+        cdef int used = self.crew.threads_for(n_owners, (stop - start) * _row_work(4, self.points.d))
         cdef fastkm_weighted_sums target
         _check_rows(self.points.n, labels.shape[0], start, stop)
         if weights.shape[0] != self.points.n or shift.shape[0] != self.points.d or \
@@ -572,7 +572,7 @@ cdef class Engine:
         sq_dists is of these rows alone.
         """
         cdef int64_t n_blocks = (stop - start + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
-        cdef int used = self.crew.threads_for(n_blocks, <double>(stop - start) * self.points.d)
+        cdef int used = self.crew.threads_for(n_blocks, (stop - start) * _row_work(4, self.points.d))
         cdef double* of_all
         self.check_centroids()
         _check_rows(self.points.n, labels.shape[0], start, stop)

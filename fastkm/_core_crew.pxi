@@ -1,5 +1,20 @@
 # The threads of a call: how many are worth waking, their scratch memory, and the blocks that each takes.
 
+# What a row's label takes beside its k d multiplications, as multiplications: for each centroid, and for the row.
+cdef enum:
+    WORK_OF_PAIR = 5
+    WORK_OF_ROW = 100
+
+
+cdef double _row_work(int64_t k, int64_t d) noexcept nogil:
+    return <double>k * (d + WORK_OF_PAIR) + WORK_OF_ROW
+
+
+def row_work(int64_t k, int64_t d):
+    """Return what labelling a row takes, in multiplications."""
+    return _row_work(k, d)
+
+
 cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
     cdef double most = work / 2e6 + 1
     if n_threads > n_tasks:

@@ -3,6 +3,7 @@
 # OpenMP's threads wait for each other awake, for milliseconds. Where programs share the CPUs, a thread awake takes the
 # time of one that it waits for, and each parallel region costs turns of the scheduler. The system knows how long a
 # thread was ready to run and had no CPU; where that is much, calls take one thread for a while, which waits for none.
+# So they do where rounds of equal shares show that another thread had no CPU.
 #
 # Nor may a call ask for threads that cannot be started: the runtime would end the process. So they are started here,
 # once there has been room for their stacks, and else the call takes one.
@@ -12,6 +13,7 @@ cdef extern from *:
     #if FASTKM_OPENMP && defined(__linux__)
     #include <fcntl.h>
     #include <stdio.h>
+    #include <string.h>
     #include <time.h>
     #include <unistd.h>
 
@@ -20,7 +22,8 @@ cdef extern from *:
         FASTKM_STALE_MS = 1000,   /* what came between was no stretch of calls */
         FASTKM_FIRST_PAUSE_MS = 200,
         FASTKM_LONGEST_PAUSE_MS = 3200,
-        FASTKM_LEAST_WAITING = 3  /* a third of the window */
+        FASTKM_LEAST_WAITING = 3, /* a third of the window */
+        FASTKM_LONG_WAIT_US = 500 /* ten shares of a small problem's round; a turn of the scheduler is 3 to 6 ms */
     };
 
     /* Of the calling thread: nothing is shared, so nothing is locked. Times in ns; 0 before the first. */
@@ -48,12 +51,33 @@ cdef extern from *:
         seen->alone_until = 0;
     }
 
+    /* Nanoseconds since some moment; 0 where the system does not tell. */
+    static int64_t time_now(void) {
+        struct timespec clock;
+        if (clock_gettime(CLOCK_MONOTONIC, &clock) != 0) return 0;
+        return clock.tv_sec * (int64_t)1000000000 + clock.tv_nsec;
+    }
+
+    static void pause_threads(fastkm_load* seen, int64_t now) {
+        const int64_t ms = 1000000;
+        seen->pause = seen->pause == 0 ? FASTKM_FIRST_PAUSE_MS * ms : 2 * seen->pause;
+        if (seen->pause > FASTKM_LONGEST_PAUSE_MS * ms) seen->pause = FASTKM_LONGEST_PAUSE_MS * ms;
+        seen->alone_until = now + seen->pause;
+    }
+
+    /* Whether the calling thread has waited for others, with the same work, as long as for one without a CPU. */
+    static int is_kept_waiting(int64_t since) {
+        const int64_t now = time_now();
+        if (now - since < FASTKM_LONG_WAIT_US * (int64_t)1000) return 0;
+        pause_threads(&load_seen, now);
+        return 1;
+    }
+
     static int threads_for_load(int n_threads) {
         const int64_t ms = 1000000;
         fastkm_load* seen = &load_seen;
-        struct timespec clock;
-        if (n_threads <= 1 || clock_gettime(CLOCK_MONOTONIC, &clock) != 0) return n_threads;
-        const int64_t now = clock.tv_sec * 1000 * ms + clock.tv_nsec, elapsed = now - seen->since;
+        if (n_threads <= 1) return n_threads;
+        const int64_t now = time_now(), elapsed = now - seen->since;
         if (now < seen->alone_until) return 1;
         if (seen->alone_until == 0 && elapsed < FASTKM_WINDOW_MS * ms) return n_threads;
         const int64_t waited = time_waited();
@@ -69,13 +93,16 @@ cdef extern from *:
             seen->pause = 0;
             return n_threads;
         }
-        seen->pause = seen->pause == 0 ? FASTKM_FIRST_PAUSE_MS * ms : 2 * seen->pause;
-        if (seen->pause > FASTKM_LONGEST_PAUSE_MS * ms) seen->pause = FASTKM_LONGEST_PAUSE_MS * ms;
-        seen->alone_until = now + seen->pause;
+        pause_threads(seen, now);
         return 1;
     }
+
+    static void forget_load_seen(void) { memset(&load_seen, 0, sizeof load_seen); }
     #else
+    static int64_t time_now(void) { return 0; }
+    static int is_kept_waiting(int64_t since) { return (void)since, 0; }
     static int threads_for_load(int n_threads) { return n_threads; }
+    static void forget_load_seen(void) { }
     #endif
 
     #if FASTKM_OPENMP && defined(__linux__)
@@ -84,6 +111,9 @@ cdef extern from *:
 
     /* What the runtime keeps of a thread and of all, beside the stack, several times over. */
     enum { FASTKM_BYTES_OF_THREAD = 1 << 16, FASTKM_BYTES_OF_TEAM = 1 << 20 };
+
+    /* What must be left for the arrays of the call and of those after it. */
+    enum { FASTKM_BYTES_LEFT = 1 << 25 };
 
     /* Threads that the runtime keeps for the calling thread, as many as its last region had; 0 before the first. */
     static _Thread_local int n_started;
@@ -95,7 +125,7 @@ cdef extern from *:
         if (pthread_attr_init(&attributes) != 0) return 0;
         (void)pthread_attr_getstacksize(&attributes, &stack);
         (void)pthread_attr_destroy(&attributes);
-        n_bytes = (size_t)n_more * (stack + FASTKM_BYTES_OF_THREAD) + FASTKM_BYTES_OF_TEAM;
+        n_bytes = (size_t)n_more * (stack + FASTKM_BYTES_OF_THREAD) + FASTKM_BYTES_OF_TEAM + FASTKM_BYTES_LEFT;
         block = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (block == MAP_FAILED) return 0;
         (void)munmap(block, n_bytes);
@@ -123,8 +153,16 @@ cdef extern from *:
     """
     int threads_for_load(int n_threads) noexcept nogil
     int threads_to_take(int n_threads) noexcept nogil
+    int64_t time_now() noexcept nogil
+    bint is_kept_waiting(int64_t since) noexcept nogil
+    void forget_load_seen() noexcept nogil
 
 
 def n_threads_now(int n_threads):
     """Return how many of the threads the calling thread's next call would take, as far as load decides."""
     return threads_for_load(n_threads)
+
+
+def forget_load():
+    """Let the calling thread's next call take all its threads, however long it has waited for a CPU so far."""
+    forget_load_seen()

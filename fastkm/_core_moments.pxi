@@ -43,7 +43,7 @@ def describe(Points points not None, const double[::1] origin, double[:, :, ::1]
     if start < 0 or stop > n_segments or start > stop:
         raise ValueError(f"segments {start} to {stop} are outside 0 to {n_segments}.")
     cdef _Crew crew = _Crew(points, 1, n_threads, isa)
-    cdef int used = crew.threads_for(stop - start, <double>n * d)
+    cdef int used = crew.threads_for(stop - start, 16.0 * n * d)
     with nogil:
         if used == 1:
             for s in range(start, stop):

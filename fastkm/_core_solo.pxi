@@ -1,4 +1,27 @@
-# Runs of Lloyd's algorithm on one thread each, several rounds a call and several runs side by side.
+# Runs of Lloyd's algorithm, many rounds a call: several side by side on a thread each, or one on several threads.
+
+cdef extern from *:
+    """
+    #if FASTKM_OPENMP
+    static int team_size(void) { return omp_get_num_threads(); }
+    static void wait_for_team(void) {
+        #pragma omp barrier
+    }
+    #else
+    static int team_size(void) { return 1; }
+    static void wait_for_team(void) { }
+    #endif
+    """
+    int team_size() nogil
+    void wait_for_team() nogil
+
+
+cdef enum:
+    ROWS_OF_UNIT = 64  # shares of rows are of whole panels, and of whole cache lines of labels
+    # Each thread's own sums cost as much an item, which comes from another core's cache, as so many labels looked at.
+    COST_OF_OWN_ITEM = 20
+    COST_OF_MOVED = 8  # of a row that changes its label, in the same unit, and 1 a feature
+
 
 cdef struct _Solo:
     # What a run reads and writes; of two arrays, the round of an even number writes the first.
@@ -6,15 +29,18 @@ cdef struct _Solo:
     const fastkm_points* points
     const fastkm_frame* frame
     const fastkm_panels* panels
-    fastkm_scratch* scratch
+    fastkm_scratch* scratches
     fastkm_centroids packed
     fastkm_sums sums
+    fastkm_sums* own_sums  # (n_threads,) of what a round moves in a thread's rows; NULL where they would be too large
+    int64_t* own_changed
     double* positions[2]
     int32_t* labels[2]
     double* sq_dists
     double tol
     int64_t n_iter, n_changed
-    bint is_strict, is_over, is_to_repair
+    bint is_strict, is_over, is_to_repair, is_labelled
+    bint is_crowded  # a share was so late that its thread had no CPU
 
 
 cdef void _pack_alone(const fastkm_kernels* kernels, const fastkm_frame* frame, fastkm_centroids* packed,
@@ -36,11 +62,18 @@ cdef int _threads_of_solos(int n_threads, int64_t n_solos) except -1:
     return <int>min(<int64_t>n_threads, n_solos) if FASTKM_OPENMP else 1
 
 
-cdef void _solo_label(_Solo* solo, int32_t* labels) noexcept nogil:
-    cdef int64_t i = 0, end
-    while i < solo.points.n:
-        end = min(<int64_t>(i + FASTKM_BLOCK_ROWS), solo.points.n)
-        solo.kernels.assign_kept(solo.points, solo.frame, &solo.packed, solo.panels, i, end, solo.scratch, labels + i)
+cdef int64_t _solo_first_row(const _Solo* solo, int share, int n_shares) noexcept nogil:
+    cdef int64_t n_units = (solo.points.n + ROWS_OF_UNIT - 1) // ROWS_OF_UNIT
+    return min(n_units * share // n_shares * ROWS_OF_UNIT, solo.points.n)
+
+
+cdef void _solo_label(_Solo* solo, int32_t* labels, int share, int n_shares) noexcept nogil:
+    cdef int64_t i = _solo_first_row(solo, share, n_shares), end
+    cdef int64_t stop = _solo_first_row(solo, share + 1, n_shares)
+    while i < stop:
+        end = min(<int64_t>(i + FASTKM_BLOCK_ROWS), stop)
+        solo.kernels.assign_kept(solo.points, solo.frame, &solo.packed, solo.panels, i, end, solo.scratches + share,
+                                 labels + i)
         i = end
 
 
@@ -51,57 +84,126 @@ cdef void _solo_end_round(_Solo* solo) noexcept nogil:
     solo.is_over = solo.is_strict or shift <= solo.tol
 
 
-cdef void _solo_round(_Solo* solo) noexcept nogil:
+cdef int64_t _items_of_sums(const _Solo* solo) noexcept nogil:
+    """Sums and counts, which lie one behind the other."""
+    return solo.packed.k * (2 * solo.packed.d + 1)
+
+
+cdef bint _solo_sums_in_shares(const _Solo* solo, int n_shares) noexcept nogil:
+    """Whether each thread is to sum its own rows, as many of which move as did before; else one thread sums all."""
+    cdef int64_t cost = solo.points.n + (COST_OF_MOVED + solo.points.d) * solo.n_changed
+    return n_shares > 1 and solo.own_sums != NULL and cost > COST_OF_OWN_ITEM * n_shares * _items_of_sums(solo)
+
+
+cdef int64_t _solo_sum(_Solo* solo, int64_t i, int64_t stop, int thread, const fastkm_sums* sums) noexcept nogil:
+    cdef int before = solo.n_iter % 2
+    return solo.kernels.accumulate(solo.points, i, stop, solo.labels[before], solo.labels[1 - before],
+                                   solo.scratches + thread, sums)
+
+
+cdef void _solo_sum_share(_Solo* solo, int share, int n_shares) noexcept nogil:
+    cdef fastkm_sums* sums = solo.own_sums + share
+    memset(sums.sums, 0, _items_of_sums(solo) * sizeof(uint64_t))
+    solo.own_changed[share] = _solo_sum(solo, _solo_first_row(solo, share, n_shares),
+                                        _solo_first_row(solo, share + 1, n_shares), share, sums)
+
+
+cdef void _solo_add_shares(_Solo* solo, int n_shares) noexcept nogil:
+    cdef int64_t item
+    cdef int share
+    solo.n_changed = 0
+    for share in range(n_shares):
+        solo.n_changed += solo.own_changed[share]
+        for item in range(_items_of_sums(solo)):
+            solo.sums.sums[item] += solo.own_sums[share].sums[item]
+
+
+cdef void _solo_update(_Solo* solo) noexcept nogil:
     cdef int64_t j
-    cdef int before = solo.n_iter % 2, now = 1 - before
     solo.n_iter += 1
-    _pack_alone(solo.kernels, solo.frame, &solo.packed, solo.positions[before])
-    _solo_label(solo, solo.labels[now])
-    solo.n_changed = solo.kernels.accumulate(
-        solo.points, 0, solo.points.n, solo.labels[before], solo.labels[now], solo.scratch, &solo.sums
-    )
-    solo.kernels.means(&solo.sums, solo.packed.d, 0, solo.packed.k, solo.positions[now])
+    solo.kernels.means(&solo.sums, solo.packed.d, 0, solo.packed.k, solo.positions[solo.n_iter % 2])
     for j in range(solo.packed.k):
         solo.is_to_repair |= solo.sums.counts[j] == 0
     if not solo.is_to_repair:
         _solo_end_round(solo)
 
 
-cdef void _solo_advance(_Solo* solo, int64_t n_iter) noexcept nogil:
+cdef bint _solo_goes_on(const _Solo* solo, int64_t n_iter) noexcept nogil:
+    return not (solo.is_over or solo.is_to_repair or solo.is_crowded) and solo.n_iter < n_iter
+
+
+cdef void _solo_prepare_round(_Solo* solo, int64_t n_iter) noexcept nogil:
+    if _solo_goes_on(solo, n_iter):
+        _pack_alone(solo.kernels, solo.frame, &solo.packed, solo.positions[solo.n_iter % 2])
+
+
+cdef void _solo_resume(_Solo* solo, int64_t n_iter) noexcept nogil:
     if solo.is_to_repair:
         _solo_end_round(solo)
-    while not (solo.is_over or solo.is_to_repair) and solo.n_iter < n_iter:
-        _solo_round(solo)
+    _solo_prepare_round(solo, n_iter)
 
 
-cdef void _solo_finish(_Solo* solo, bint is_single) noexcept nogil:
+cdef void _solo_advance(_Solo* solo, int64_t n_iter, int share, int n_shares) noexcept nogil:
+    """A thread's part of the rounds up to n_iter, to the run's end, to where it must be repaired or to a late share."""
+    cdef bint in_shares
+    cdef int64_t waits_since
+    while _solo_goes_on(solo, n_iter):
+        in_shares = _solo_sums_in_shares(solo, n_shares)
+        _solo_label(solo, solo.labels[1 - solo.n_iter % 2], share, n_shares)
+        if in_shares:
+            _solo_sum_share(solo, share, n_shares)
+        if n_shares > 1:
+            waits_since = time_now()
+            wait_for_team()
+            if share == 0:
+                solo.is_crowded = is_kept_waiting(waits_since)
+        if share == 0:
+            if in_shares:
+                _solo_add_shares(solo, n_shares)
+            else:
+                solo.n_changed = _solo_sum(solo, 0, solo.points.n, 0, &solo.sums)
+            _solo_update(solo)
+            _solo_prepare_round(solo, n_iter)
+        if n_shares > 1:
+            wait_for_team()
+
+
+cdef void _solo_settle(_Solo* solo, bint is_single) noexcept nogil:
     cdef int now = solo.n_iter % 2
     cdef double* final = solo.positions[now]
     cdef const double* labelled_by = solo.positions[1 - now]
-    cdef bint is_labelled = solo.is_strict
     cdef int64_t value
+    solo.is_labelled = solo.is_strict
     for value in range(solo.packed.k * solo.packed.d):
         if is_single:
             final[value] = <float>final[value]
-        is_labelled &= final[value] == labelled_by[value]
+        solo.is_labelled &= final[value] == labelled_by[value]
     solo.packed.raw = final
-    if not is_labelled:
+    if not solo.is_labelled:
         _pack_alone(solo.kernels, solo.frame, &solo.packed, final)
-        _solo_label(solo, solo.labels[now])
-    solo.kernels.own_sq_dists(solo.points, solo.frame, &solo.packed, 0, solo.points.n, solo.labels[now],
-                              solo.scratch, solo.sq_dists)
+
+
+cdef void _solo_measure(_Solo* solo, int share, int n_shares) noexcept nogil:
+    """A thread's part of the labels and distances under the centroids as they are settled."""
+    cdef int32_t* labels = solo.labels[solo.n_iter % 2]
+    cdef int64_t i = _solo_first_row(solo, share, n_shares)
+    if not solo.is_labelled:
+        _solo_label(solo, labels, share, n_shares)
+    solo.kernels.own_sq_dists(solo.points, solo.frame, &solo.packed, i, _solo_first_row(solo, share + 1, n_shares),
+                              labels, solo.scratches + share, solo.sq_dists + i)
 
 
 cdef class SoloRun:
-    """A run of one thread over points that are kept as panels; every label's rows are summed exactly."""
+    """A run over points that are kept as panels; every label's rows are summed exactly."""
     cdef _Solo solo
+    cdef _Crew crew
     cdef tuple held
     cdef tuple label_arrays
     cdef tuple position_arrays
 
     def __cinit__(self, Points points not None, Frame frame not None, Panels panels not None,
                   const double[::1] sum_scale, double low_scale, positions, labels, double[::1] sq_dists,
-                  double tol, str isa not None):
+                  double tol, int n_threads, str isa not None):
         cdef double[:, ::1] first = positions[0], second = positions[1]
         cdef int32_t[::1] even = labels[0], odd = labels[1]
         cdef int64_t n = points.n, d = points.d, k = first.shape[0]
@@ -112,18 +214,28 @@ cdef class SoloRun:
         if even.shape[0] != n or odd.shape[0] != n or sq_dists.shape[0] != n:
             raise ValueError(f"labels and sq_dists must have length {n}.")
         cdef Centroids centroids = Centroids(k, d)
-        cdef Sums sums = Sums(k, sum_scale, low_scale, 1)
-        cdef _Crew crew = _Crew(points, k, 1, isa)
-        self.held = (points, frame, panels, centroids, sums, crew, sq_dists)
+        cdef Sums sums = Sums(k, sum_scale, low_scale, n_threads)
+        cdef _Memory own_sums = _Memory(), own_changed = _Memory()
+        cdef int t
+        self.crew = _Crew(points, k, n_threads, isa)
+        self.held = (points, frame, panels, centroids, sums, sq_dists, own_sums, own_changed)
         self.position_arrays = tuple(positions)
         self.label_arrays = tuple(labels)
-        self.solo.kernels = crew.kernels
+        self.solo.kernels = self.crew.kernels
         self.solo.points = &points.points
         self.solo.frame = &frame.frame
         self.solo.panels = &panels.panels
-        self.solo.scratch = crew.scratches
+        self.solo.scratches = self.crew.scratches
         self.solo.packed = centroids.centroids
         self.solo.sums = sums.sums
+        self.solo.n_changed = n
+        if self.crew.n_threads > 1 and sums.is_private:
+            own_sums.allocate(_size(self.crew.n_threads, 1, sizeof(fastkm_sums)))
+            own_changed.allocate(_size(self.crew.n_threads, 1, sizeof(int64_t)))
+            self.solo.own_sums = <fastkm_sums*>own_sums.start
+            self.solo.own_changed = <int64_t*>own_changed.start
+            for t in range(self.crew.n_threads):
+                self.solo.own_sums[t] = sums.private_sums(t)
         self.solo.positions = [&first[0, 0], &second[0, 0]]
         self.solo.labels = [&even[0], &odd[0]]
         self.solo.sq_dists = &sq_dists[0]
@@ -174,7 +286,7 @@ cdef class SoloRun:
 
 
 cdef class SoloRuns:
-    """Runs side by side, each on a thread of its own."""
+    """Runs side by side, each on a thread of its own; or one run, whose rows all threads share."""
     cdef tuple runs
     cdef _Memory table
     cdef _Solo** solos
@@ -191,33 +303,49 @@ cdef class SoloRuns:
         self.solos = <_Solo**>self.table.start
         for index, run in enumerate(self.runs):
             self.solos[index] = &run.solo
+        if len(self.runs) == 1:
+            self.n_threads = min(n_threads, run.crew.n_threads)
 
     def advance(self, int64_t n_iter):
         """Take each run to its round n_iter, to its end or to where it must be repaired."""
         cdef int64_t n_runs = len(self.runs), index
         cdef int used = threads_to_take(self.n_threads)
         with nogil:
+            for index in range(n_runs):
+                _solo_resume(self.solos[index], n_iter)
             if used == 1:
                 for index in range(n_runs):
-                    _solo_advance(self.solos[index], n_iter)
+                    _solo_advance(self.solos[index], n_iter, 0, 1)
             else:
                 open_seats(&self.seats, used)
                 with parallel(num_threads=used):
                     take_seat(&self.seats, threadid())
-                    for index in prange(n_runs, schedule="dynamic", chunksize=1):
-                        _solo_advance(self.solos[index], n_iter)
+                    if n_runs == 1:
+                        _solo_advance(self.solos[0], n_iter, threadid(), team_size())
+                    else:
+                        for index in prange(n_runs, schedule="dynamic", chunksize=1):
+                            _solo_advance(self.solos[index], n_iter, 0, 1)
+                if n_runs == 1 and self.solos[0].is_crowded:
+                    self.solos[0].is_crowded = False
+                    _solo_prepare_round(self.solos[0], n_iter)
+                    _solo_advance(self.solos[0], n_iter, 0, 1)
 
     def finish(self, bint is_single):
         """Round the centroids to float32 if asked to; label and measure the points under them."""
         cdef int64_t n_runs = len(self.runs), index
         cdef int used = threads_to_take(self.n_threads)
         with nogil:
+            for index in range(n_runs):
+                _solo_settle(self.solos[index], is_single)
             if used == 1:
                 for index in range(n_runs):
-                    _solo_finish(self.solos[index], is_single)
+                    _solo_measure(self.solos[index], 0, 1)
             else:
                 open_seats(&self.seats, used)
                 with parallel(num_threads=used):
                     take_seat(&self.seats, threadid())
-                    for index in prange(n_runs, schedule="dynamic", chunksize=1):
-                        _solo_finish(self.solos[index], is_single)
+                    if n_runs == 1:
+                        _solo_measure(self.solos[0], threadid(), team_size())
+                    else:
+                        for index in prange(n_runs, schedule="dynamic", chunksize=1):
+                            _solo_measure(self.solos[index], 0, 1)

@@ -397,8 +397,9 @@ def leading_directions(
     oversampling or rotation is needed to choose among the first ones.
     """
     if centroids is not None:
-        ratio = _sq_norms(sample).sum() / max(float(_sq_norms(centroids).sum()), 1e-37)
-        weight = np.float32(np.sqrt(WEIGHT_OF_CENTROIDS * ratio))
+        # Centroids at the origin of rows that are not would make the ratio too large for float32.
+        ratio = float(_sq_norms(sample).sum()) / max(float(_sq_norms(centroids).sum()), 1e-37)
+        weight = np.float32(math.sqrt(WEIGHT_OF_CENTROIDS * ratio))
         sample = np.concatenate([sample, weight * centroids])
     shape = problem.d, min(n_directions, problem.d)
     directions: FloatArray32 = np.random.default_rng(0).random(shape, dtype=np.float32)

@@ -1,8 +1,9 @@
-"""Run k-means on small problems: a thread a run, and many rounds between two steps of Python.
+"""Run k-means on small problems: many rounds between two steps of Python.
 
 A round of a small problem takes less time than Python's part of it, and less than waking a second
-thread. So whole rounds run in the core, over points that stay in a core's cache in the kernel's
-order, and several runs go side by side. The bits are those of `_lloyd.run`.
+thread. So whole rounds run in the core, over points that stay in the cores' caches in the kernel's
+order. Several runs go side by side, a thread each; the threads of one run share its rows, and stay
+awake from round to round. The bits are those of `_lloyd.run`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from ._problem import FloatArray, Problem, Slices
 
 # Multiplications of a round above which a run alone is better off with all threads, and those above
 # which runs beside each other are: there, a round may do with fewer products.
-MOST_WORK_ALONE, MOST_WORK = 2e6, 2e7
+MOST_WORK_ALONE, MOST_WORK = 6e6, 2e7
+# Work of a round, in multiplications, from which a thread is worth the waiting for it: 5 us, where
+# two threads wait twice 0.3.
+LEAST_SHARE = 3e5
 # Labels and distances of runs side by side take at most 16 bytes times this.
 MOST_LABELS = 2**20
 
@@ -28,6 +32,12 @@ def is_solo(problem: Problem, k: int, n_runs: int, algorithm: str) -> bool:
     work = problem.n * problem.d * k
     is_cheap = work < (MOST_WORK_ALONE if n_runs == 1 else MOST_WORK)
     return is_cheap and problem.is_small and algorithm != "elkan"
+
+
+def n_sharing(problem: Problem, k: int) -> int:
+    """Return how many threads are to share the rows of one run."""
+    n_worth = int(problem.n * _core.row_work(k, problem.d) // LEAST_SHARE)
+    return min(problem.n_threads, max(1, n_worth))
 
 
 def n_beside(problem: Problem, n_runs: int) -> int:
@@ -43,7 +53,7 @@ def run_solo(
     tol: float,
     centroid_dtype: npt.DTypeLike,
 ) -> list[Run]:
-    """Run Lloyd's algorithm from each start, on a thread each.
+    """Run Lloyd's algorithm from each start, on a thread each; from one start, on several threads.
 
     Parameters
     ----------
@@ -60,7 +70,7 @@ def run_solo(
     Notes
     -----
     O(n k d) time a round and run. Memory: the points once more in float32, at most 1 MiB; 16 n
-    bytes and O(k d) a run.
+    bytes and O(k d) a run, and O(k d), at most 1 MiB, a thread that shares a run's rows.
     """
     for init in inits:
         problem.cover(init)
@@ -69,7 +79,23 @@ def run_solo(
         return [ended for init in inits if (ended := run_alone(problem, init))]
     panels = problem.panels()
     sq_dists = [np.empty(problem.n) for _ in inits]
-    runs = [_solo_run(problem, panels, init, sq_dists[i], tol) for i, init in enumerate(inits)]
+    n_threads_of_run = n_sharing(problem, len(inits[0])) if len(inits) == 1 else 1
+    runs = [
+        _core.SoloRun(
+            problem.points,
+            problem.frame,
+            panels,
+            problem.sum_scale,
+            problem.low_scale,
+            (np.array(init, dtype=np.float64, order="C"), np.empty(init.shape)),
+            (np.full(problem.n, -1, dtype=np.int32), np.empty(problem.n, dtype=np.int32)),
+            sq_dists[i],
+            tol,
+            n_threads_of_run,
+            problem.isa,
+        )
+        for i, init in enumerate(inits)
+    ]
     together = _core.SoloRuns(runs, problem.n_threads)
     row_work = float(problem.n) * problem.d * len(inits[0])
     for _, stop in Slices(max_iter, 1, row_work * len(runs) / problem.n_threads):
@@ -91,25 +117,6 @@ def run_solo(
         )
         for i, run in enumerate(runs)
     ]
-
-
-def _solo_run(
-    problem: Problem, panels: _core.Panels, init: FloatArray, sq_dists: FloatArray, tol: float
-) -> _core.SoloRun:
-    positions = np.array(init, dtype=np.float64, order="C"), np.empty(init.shape)
-    labels = np.full(problem.n, -1, dtype=np.int32), np.empty(problem.n, dtype=np.int32)
-    return _core.SoloRun(
-        problem.points,
-        problem.frame,
-        panels,
-        problem.sum_scale,
-        problem.low_scale,
-        positions,
-        labels,
-        sq_dists,
-        tol,
-        problem.isa,
-    )
 
 
 def _repair(problem: Problem, run: _core.SoloRun) -> None:

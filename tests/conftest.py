@@ -25,6 +25,14 @@ def as_many_threads_as_asked():
         yield
 
 
+@pytest.fixture(autouse=True)
+def threads_from_the_start():
+    """Keep threads that waited for each other in one test from being saved in the next."""
+    from fastkm import _core
+
+    _core.forget_load()
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240229)

@@ -1,5 +1,7 @@
 """Ctrl-C, during any long call: answered soon, and without a trace in the estimator."""
 
+import gc
+
 import numpy as np
 import pytest
 from checkout import load_benchmarks
@@ -20,6 +22,15 @@ pytestmark = needs_timer
 
 
 state = interrupt.state_of
+
+
+@pytest.fixture(autouse=True)
+def no_place_where_exceptions_are_lost():
+    """Take away Python's callbacks of the garbage collector: Hypothesis leaves one behind."""
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks.extend(callbacks)
 
 
 @pytest.fixture(scope="module")

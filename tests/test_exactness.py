@@ -146,7 +146,7 @@ class Kept(Brute):
         panels = _core.Panels(problem.points, problem.frame, 1, problem.isa)
         places = np.array(centroids), np.empty(centroids.shape)
         labels = np.full(n, -1, np.int32), np.full(n, -7, np.int32)
-        arguments = problem.sum_scale, problem.low_scale, places, labels, np.empty(n), 0.0
+        arguments = problem.sum_scale, problem.low_scale, places, labels, np.empty(n), 0.0, 1
         run = _core.SoloRun(problem.points, problem.frame, panels, *arguments, problem.isa)
         _core.SoloRuns([run], 1).advance(1)
         return run.labels
@@ -188,6 +188,12 @@ def test_labels_are_the_oracles(isa, technique, data):
 @pytest.mark.parametrize("case", [((65, 64, 2), 65), ((11, 1000, 9), 562)])
 def test_the_filter_labels_values_near_float32s_largest(isa, technique, case):
     check_positions(technique, isa, ("ends of float32", 0, *case))
+
+
+# Their squared norms too far from the rows' for float32.
+@pytest.mark.parametrize("case", [((6, 1, 1), 1), ((5, 1, 1), 0)])
+def test_the_filter_takes_centroids_at_the_origin_of_rows_that_are_not(case):
+    check_positions(Filter, ISAS[0], ("cut off at the ends of float32", 0, *case))
 
 
 @pytest.mark.parametrize("isa", ISAS_WITH_BYTES)

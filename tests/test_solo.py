@@ -1,4 +1,4 @@
-"""Runs and seedings of a thread each: the bits of those that Python takes from round to round."""
+"""Runs and seedings in the core: the bits of those that Python takes from round to round."""
 
 import os
 import time
@@ -55,7 +55,8 @@ def assert_same_run(ours, expected):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("seed", range(3))
-def test_solo_runs_are_the_others_bit_for_bit(name, seed, isa):
+def test_solo_runs_are_the_others_bit_for_bit(name, seed, isa, monkeypatch):
+    monkeypatch.setattr(_solo, "LEAST_SHARE", 1.0)  # any row is worth a thread
     generator = np.random.default_rng(seed)
     X, init = _hostile(name, generator)
     inits = [init, init[::-1].copy(), X[: len(init)].copy(), init + 1e-3 * np.abs(init).max()]
@@ -73,7 +74,9 @@ def test_solo_runs_are_the_others_bit_for_bit(name, seed, isa):
             problem = Problem(X, n_threads=n_threads, isa=isa)
             with unchanged(X, *inits):
                 runs = run_solo(problem, inits, **options)
-            for ours, theirs in zip(runs, expected, strict=True):
+            assert _solo.n_sharing(problem, len(init)) == n_threads
+            shared = [run_solo(problem, [start], **options)[0] for start in inits]
+            for ours, theirs in zip(runs + shared, expected * 2, strict=True):
                 assert_same_run(ours, theirs)
                 if name not in ("denormal", "huge"):  # whose squares are no numbers
                     assert np.array_equal(ours.labels, reference.assign(X, ours.centroids))
@@ -171,10 +174,42 @@ def test_large_weighted_and_sparse_problems_are_not_solo(rng):
     assert not _solo.is_solo(problem, 9, 1, "elkan")
     assert not Problem(small, rng.uniform(size=500), n_threads=1).is_small
     assert not Problem(np.zeros((2**15 + 1, 8), "u1"), n_threads=1).is_small
-    assert not _solo.is_solo(problem, 500, 1, "auto")  # worth two threads
-    assert _solo.is_solo(problem, 500, 2, "auto")
+    assert not _solo.is_solo(problem, 1600, 1, "auto")  # may do with fewer products
+    assert _solo.is_solo(problem, 1600, 2, "auto")
     sparse = make_problem(sp.csr_matrix(small), n_threads=1)
     assert not sparse.is_small
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 7, 16])
+def test_threads_that_share_a_run_move_its_rows_together_or_alone(n_threads, rng, monkeypatch):
+    # Many rows move at first, and each thread sums its own; then few, and one thread sums all.
+    # Rows that no thread's share divides, and fewer than there are shares.
+    monkeypatch.setattr(_solo, "LEAST_SHARE", 1.0)
+    for n, d, k in ((1797, 64, 10), (3001, 2, 5), (65, 3, 2), (20, 1, 4), (4000, 30, 700)):
+        X = rng.normal(size=(n, d)).astype(np.float32)
+        options = {"max_iter": 30, "tol": 0.0, "centroid_dtype": np.float32}
+        problem = Problem(X, n_threads=n_threads)
+        init = X[:k].astype(np.float64)
+        (ours,) = run_solo(problem, [init], **options)
+        assert_same_run(ours, _lloyd.run(Problem(X, n_threads=1), init, **options))
+
+
+def test_a_run_goes_on_while_any_share_changes_labels(monkeypatch):
+    monkeypatch.setattr(_solo, "LEAST_SHARE", 1.0)
+    X = np.concatenate([np.zeros(2048), np.linspace(1, 20, 2048)])[:, None]  # the first half rests
+    options = {"max_iter": 30, "tol": 0.0, "centroid_dtype": np.float64}
+    expected = _lloyd.run(Problem(X, n_threads=1), X[[0, -1]], **options)
+    assert expected.n_iter > 3
+    (ours,) = run_solo(Problem(X, n_threads=2), [X[[0, -1]]], **options)
+    assert_same_run(ours, expected)
+
+
+def test_a_run_has_as_many_threads_as_its_rounds_are_worth():
+    digits = Problem(np.zeros((1797, 64), np.float32), n_threads=16)
+    assert _solo.n_sharing(digits, 10) == 4
+    assert _solo.n_sharing(digits, 60) == 16
+    assert _solo.n_sharing(Problem(np.zeros((1797, 64), np.float32), n_threads=2), 10) == 2
+    assert _solo.n_sharing(Problem(np.zeros((150, 4), np.float32), n_threads=16), 3) == 1
 
 
 @needs_timer
@@ -231,7 +266,7 @@ def test_wrong_calls_are_exceptions(cloud):
         labels = np.zeros(length, np.int32), np.zeros(n, np.int32)
         scales = problem.sum_scale, problem.low_scale
         return _core.SoloRun(
-            *good[:2], panels, *scales, positions, labels, np.zeros(n), 0.0, problem.isa
+            *good[:2], panels, *scales, positions, labels, np.zeros(n), 0.0, 1, problem.isa
         )
 
     run = solo()

@@ -477,3 +477,43 @@ def test_first_imports_at_once_give_one_module_and_the_same_bits():
         assert len(found) == 1, found
     """
     _run_alone(textwrap.dedent(code))
+
+
+@pytest.mark.skipif(not os.path.exists(SCHEDSTAT), reason="the system tells no waiting for CPUs")
+@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP")
+def test_a_run_goes_on_alone_when_a_thread_that_shares_it_has_no_cpu():
+    code = """
+        import os
+        import numpy as np
+        from fastkm import _core
+        from fastkm._problem import Problem
+
+        X = np.random.default_rng(0).normal(size=(1797, 64)).astype(np.float32)
+        problem = Problem(X, n_threads=2)
+        good = problem.points, problem.frame, problem.panels(), problem.sum_scale, problem.low_scale
+
+        def round_of(n_threads):
+            places = X[:10].astype(np.float64), np.empty((10, 64))
+            labels = np.full(1797, -1, np.int32), np.empty(1797, np.int32)
+            arguments = places, labels, np.empty(1797), 0.0, 2, problem.isa
+            run = _core.SoloRun(*good, *arguments)
+            _core.SoloRuns([run], n_threads).advance(1)
+            return run.labels.tobytes(), run.centroids.tobytes(), run.n_iter
+
+        cpus = os.sched_getaffinity(0)
+        expected = round_of(1)
+        for _ in range(100 if len(cpus) > 1 else 0):
+            _core.forget_load()
+            round_of(2)  # the other thread then waits awake
+            for task in os.listdir("/proc/self/task"):
+                os.sched_setaffinity(int(task), {min(cpus)})
+            assert round_of(2) == expected
+            # So soon after it forgot the thread does not look at its own waiting.
+            if _core.n_threads_now(2) == 1:
+                break
+            for task in os.listdir("/proc/self/task"):
+                os.sched_setaffinity(int(task), cpus)
+        else:
+            assert len(cpus) == 1, "the caller has noticed nothing"
+    """
+    _run_alone(textwrap.dedent(code))
