@@ -476,7 +476,7 @@ cdef class Engine:
         if self.filter is not None:
             return self.filter.rows_at_once(n_rows)
         if self.leads is not None:
-            return _rows_of_gaps(n_rows, self.crew.n_threads)
+            return _rows_of_gaps(n_rows, self.crew.n_threads, MOST_ROWS_BY_LEADS)
         if self.points.d * self.points.buffer.itemsize > LONG_ROW_BYTES:
             return BLOCK_OF_LONG_ROWS
         return FASTKM_BLOCK_ROWS

@@ -108,17 +108,17 @@ def multiply(a, Basis b not None, float[:, ::1] out not None, int n_threads, str
 cdef enum:
     LEAST_DIRECTIONS_WITH_HEAD = 24
     LEAST_TILES_WITH_HEAD = 4
-    # With gaps of rows, tasks of each thread at least, and rows of a task at most.
+    # With gaps or leads of rows, tasks of each thread at least; with gaps rows of a task at most.
     TASKS_OF_GAPS = 8
     MOST_ROWS_AT_ONCE = 1024
 
 
-cdef int64_t _rows_of_gaps(int64_t n_rows, int n_threads) noexcept nogil:
-    """Rows of a task with gaps of rows: many, as the few that are looked at fill panels."""
+cdef int64_t _rows_of_gaps(int64_t n_rows, int n_threads, int64_t most) noexcept nogil:
+    """Rows of a task with gaps or leads of rows: many, as the few that are looked at fill panels."""
     cdef int64_t rows = n_rows // (TASKS_OF_GAPS * n_threads)
     if rows < FASTKM_BLOCK_ROWS:
         return FASTKM_BLOCK_ROWS
-    return min(rows // FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS, MOST_ROWS_AT_ONCE)
+    return min(rows // FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS, most)
 
 
 cdef class Filter:
@@ -354,7 +354,7 @@ cdef class Filter:
 
     cdef int64_t rows_at_once(self, int64_t n_rows) noexcept nogil:
         """Rows of a task."""
-        return _rows_of_gaps(n_rows, self.n_threads) if self.filter.by_rows else FASTKM_BLOCK_ROWS
+        return _rows_of_gaps(n_rows, self.n_threads, MOST_ROWS_AT_ONCE) if self.filter.by_rows else FASTKM_BLOCK_ROWS
 
     cdef int move(self, const double[:, ::1] old, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         """Follow the centroids from old to raw."""

@@ -2,6 +2,7 @@
 
 cdef enum:
     LABELS_FOLLOWED = 8
+    MOST_ROWS_BY_LEADS = 4096  # of a task
 
 
 cdef class Leads:
@@ -16,19 +17,19 @@ cdef class Leads:
     def __cinit__(self, Points points not None, int64_t k, int n_threads, str isa not None):
         cdef int64_t n = points.n, d = points.d, size
         cdef double* memory
-        if k < 1 or n >= 2**31:
-            raise ValueError(f"k must be at least 1 and n below 2^31; got k={k}, n={n}.")
+        if k < 1 or k * FASTKM_RINGS > 2**16 or n >= 2**31:
+            raise ValueError(f"k must be in 1 to {2**16 // FASTKM_RINGS} and n below 2^31; got k={k}, n={n}.")
         self.crew = _Crew(points, k, n_threads, isa)
         self.n, self.d, self.k = n, d, k
         self.leads.k = k
         self.of_rows = _Memory()
-        self.of_rows.allocate(_size(n, sizeof(float) + sizeof(uint8_t), 1))
+        self.of_rows.allocate(_size(n, sizeof(float) + sizeof(uint16_t), 1))
         self.leads.leads = <float*>self.of_rows.start
-        self.leads.rings = <uint8_t*>(self.leads.leads + n)
+        self.leads.slots = <uint16_t*>(self.leads.leads + n)
         size = k * FASTKM_RINGS
         self.of_labels = _Memory()
         self.of_labels.allocate(_size(k, (d + 2) * sizeof(double) + sizeof(float), 1)
-                                + _size(size + FASTKM_RINGS, 2 * sizeof(double) + 2 * sizeof(float), 1)
+                                + _size(size, 2 * sizeof(double) + 2 * sizeof(float), 1)
                                 + _size(k, k, 1))
         self.leads.raw = memory = <double*>self.of_labels.start
         self.leads.drifts = memory + k * d
@@ -36,14 +37,14 @@ cdef class Leads:
         self.leads.travels = self.leads.paths + k
         self.leads.reserves = self.leads.travels + size
         self.leads.limits = <float*>(self.leads.reserves + size)
-        self.leads.travels_f32 = self.leads.limits + size + FASTKM_RINGS
+        self.leads.travels_f32 = self.leads.limits + size
         self.leads.places = self.leads.travels_f32 + size
         self.leads.near_from = <uint8_t*>(self.leads.places + k)
         self.work_memory = _Memory()
         self.work_memory.allocate(self.crew.n_threads * WORK_STRIDE * sizeof(fastkm_lead_work), zero=True)
         self.work = <fastkm_lead_work*>self.work_memory.start
         self.list_memory = _Memory()
-        self.list_memory.allocate(_size(self.crew.n_threads, 2 * MOST_ROWS_AT_ONCE, sizeof(int32_t)))
+        self.list_memory.allocate(_size(self.crew.n_threads, 2 * MOST_ROWS_BY_LEADS, sizeof(int32_t)))
 
     cdef int begin(self, const fastkm_centroids* centroids, const fastkm_frame* frame) except -1:
         """Take the centroids; of the rows nothing is known."""
@@ -51,8 +52,6 @@ cdef class Leads:
         memset(self.of_labels.start, 0, <char*>(self.leads.near_from + self.k * self.k) - self.of_labels.start)
         for i in range(self.k * FASTKM_RINGS):
             self.leads.reserves[i] = INFINITY
-        for i in range(FASTKM_RINGS):
-            self.leads.limits[self.k * FASTKM_RINGS + i] = <float>INFINITY
         self.leads.step = 0
         self.leads.is_known = False
         memcpy(self.leads.raw, centroids.raw, self.k * self.d * sizeof(double))
@@ -83,11 +82,11 @@ cdef class Leads:
             self.n_passed = stop
 
     cdef int32_t* rows_of(self, int t) noexcept nogil:
-        return <int32_t*>self.list_memory.start + t * 2 * MOST_ROWS_AT_ONCE
+        return <int32_t*>self.list_memory.start + t * 2 * MOST_ROWS_BY_LEADS
 
     cdef int32_t* moved_of(self, int t) noexcept nogil:
         """A thread's list of the rows that have changed their labels in its last block, without another place."""
-        return self.rows_of(t) + MOST_ROWS_AT_ONCE
+        return self.rows_of(t) + MOST_ROWS_BY_LEADS
 
     cdef int64_t assign_block(self, const _Round* task, const fastkm_centroids* centroids, const fastkm_frame* frame,
                               int64_t start, int64_t stop, int t) noexcept nogil:

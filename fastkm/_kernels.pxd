@@ -179,7 +179,7 @@ cdef extern from "kernels.h" nogil:
         float* limits
         float* places
         float* leads
-        uint8_t* rings
+        uint16_t* slots
 
     ctypedef struct fastkm_lead_work:
         int32_t* rows

@@ -58,7 +58,7 @@ class RowLeads:
 
     Notes
     -----
-    Memory: 5 bytes a row.
+    Memory: 6 bytes a row.
     """
 
     def __init__(

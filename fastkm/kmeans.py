@@ -108,7 +108,7 @@ class KMeans(CentroidEstimator):
     side by side, a thread each. Larger ones by k-means++ are seeded together where that reads less:
     12 bytes a row and run, 12 MiB or those of a run a thread at most.
     The bounds of "auto" take at most 0.3 of what X takes as float32, from 127 features on,
-    4 + d / 8 bytes a row (6 more while they are made) with fewer than 64, or 5 bytes a row.
+    4 + d / 8 bytes a row (6 more while they are made) with fewer than 64, or 6 bytes a row.
     Lists, data frames and unusual dtypes are converted once, as scikit-learn does.
 
     References

@@ -160,8 +160,9 @@ def test_what_else_leaves_work_out_ends_leads():
 def test_wrong_calls_are_exceptions():
     X, centroids = near_rows(600, 3, 10)
     problem, engine = make_engine(X, centroids)
-    with pytest.raises(ValueError, match="at least 1"):
-        _core.Leads(problem.points, 0, 1, problem.isa)
+    for k in (0, 2049):
+        with pytest.raises(ValueError, match="k must be in 1 to 2048"):
+            _core.Leads(problem.points, k, 1, problem.isa)
     leads = _core.Leads(problem.points, 10, 1, problem.isa)
     with pytest.raises(ValueError, match="no centroids yet"):
         problem.engine(10).use_leads(leads)

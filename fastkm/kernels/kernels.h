@@ -294,10 +294,10 @@ typedef struct {
     double* travels;    /* (k, FASTKM_RINGS) what moves have taken off the leads in a ring */
     float* travels_f32; /* (k, FASTKM_RINGS) at most that */
     double* reserves;   /* (k, FASTKM_RINGS) the leads over centroids that were not near once */
-    float* limits;      /* (k + 1, FASTKM_RINGS) what leads must be above; the last of no label */
+    float* limits;      /* (k, FASTKM_RINGS) what leads must be above */
     float* places;      /* (k,) of a row at its centroid, in steps from where the first ring ends */
     float* leads;       /* (n,) INOUT: and what travels were when it was found */
-    uint8_t* rings;     /* (n,) INOUT */
+    uint16_t* slots;    /* (n,) INOUT: of a row's label and ring in the arrays (k, FASTKM_RINGS) */
 } fastkm_leads;
 
 /* What a thread labels by leads in, and the work that it could not avoid. */

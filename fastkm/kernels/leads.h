@@ -129,19 +129,19 @@ static void follow_moves(const fastkm_frame* frame, const fastkm_centroids* cent
 /* The rows whose lead is used up, or that have no label. */
 static int64_t list_without_lead(const fastkm_leads* leads, int64_t i_begin, int64_t i_end,
                                  int64_t n, const int32_t* labels, int32_t* rows) {
-    const uint32_t k = (uint32_t)leads->k;
+    const float *leads_kept = leads->leads, *limits = leads->limits;
+    const uint16_t* slots = leads->slots;
     int64_t n_rows = 0;
-    for (int64_t begin = i_begin; begin < i_end; begin += LINE_BYTES) {
+    for (int64_t begin = i_begin; begin < i_end; begin += LINE_BYTES / 2) {
         const int64_t ahead = begin + ROWS_BEFORE_LISTING;
-        if (ahead < n) prefetch((const char*)(leads->rings + ahead));
-        for (int64_t i = ahead; i < FASTKM_MIN(ahead + LINE_BYTES, n); i += LINE_BYTES / 4) {
-            prefetch((const char*)(leads->leads + i));
+        if (ahead < n) prefetch((const char*)(slots + ahead));
+        for (int64_t i = ahead; i < FASTKM_MIN(ahead + LINE_BYTES / 2, n); i += LINE_BYTES / 4) {
+            prefetch((const char*)(leads_kept + i));
             prefetch((const char*)(labels + i));
         }
-        for (int64_t i = begin; i < FASTKM_MIN(begin + LINE_BYTES, i_end); i++) {
-            const uint32_t j = FASTKM_MIN((uint32_t)labels[i], k);
+        for (int64_t i = begin; i < FASTKM_MIN(begin + LINE_BYTES / 2, i_end); i++) {
             rows[n_rows] = (int32_t)i;
-            n_rows += !(leads->leads[i] > leads->limits[j * FASTKM_RINGS + leads->rings[i]]);
+            n_rows += !(leads_kept[i] > limits[slots[i]]);
         }
     }
     return n_rows;
@@ -186,13 +186,13 @@ static void keep_leads(const fastkm_leads* leads, const panel_leads* found, cons
     const float* FASTKM_RESTRICT places = leads->places;
     const float* FASTKM_RESTRICT travels = leads->travels_f32;
     float* FASTKM_RESTRICT kept = leads->leads;
-    uint8_t* FASTKM_RESTRICT rings = leads->rings;
+    uint16_t* FASTKM_RESTRICT slots = leads->slots;
     for (int64_t r = 0; r < n_rows; r++) {
         const int64_t i = rows ? rows[r] : i_begin + r, j = nearest[r];
         const float place = FASTKM_MIN(found->own[r] * per_step + places[j], last);
-        const int ring = (int)FASTKM_MAX(place, 0.0f);
-        rings[i] = (uint8_t)ring;
-        kept[i] = (found->leads[r] + travels[j * FASTKM_RINGS + ring]) * (1 - 0x1p-22f);
+        const int64_t slot = j * FASTKM_RINGS + (int)FASTKM_MAX(place, 0.0f);
+        slots[i] = (uint16_t)slot;
+        kept[i] = (found->leads[r] + travels[slot]) * (1 - 0x1p-22f);
     }
     int64_t n_moved = work->n_moved;
     for (int64_t r = 0; r < n_rows; r++) {
@@ -202,6 +202,21 @@ static void keep_leads(const fastkm_leads* leads, const panel_leads* found, cons
         labels[i] = nearest[r];
     }
     work->n_moved = n_moved;
+}
+
+/* What to bring of the next rows of a list, which ascend: all lines between the first and the last,
+ * tile by tile, where most hold a row; else the rows are asked for at once. */
+static lines_ahead lines_of_rows(const fastkm_points* points, const int32_t* rows, int64_t n_rows,
+                                 int64_t k) {
+    const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
+    if (n_rows <= 0) return (lines_ahead){points->base, 0};
+    const int64_t n_spanned = rows[n_rows - 1] - rows[0] + 1;
+    const int64_t lines_per_tile = n_spanned * points->row_stride / LINE_BYTES / n_tiles + 1;
+    const int is_close = 2 * n_spanned <= 5 * n_rows && lines_of_row(points, 0).lines_per_tile > 0;
+    if (is_close && points->d > LOW_D && lines_per_tile <= points->d)
+        return (lines_ahead){points->base + rows[0] * points->row_stride, lines_per_tile};
+    prefetch_rows(points, rows, n_rows);
+    return (lines_ahead){points->base, 0};
 }
 
 /* With so many of four rows left, all are labelled, which are read in passing. */
@@ -219,7 +234,9 @@ static void assign_by_leads(const fastkm_points* points, const fastkm_frame* fra
     const int32_t* rows = is_all ? NULL : work->rows;
     if (is_all)
         n_left = i_end - i_begin;
-    else if (labels != labels_old)
+    else
+        prefetch_rows(points, rows, FASTKM_MIN(n_left, PANEL_ROWS));
+    if (!is_all && labels != labels_old)
         memcpy(labels + i_begin, labels_old + i_begin, (size_t)(i_end - i_begin) * sizeof *labels);
     for (int64_t p = 0; p < n_left; p += PANEL_ROWS) {
         const int64_t i = i_begin + p, n_rows = FASTKM_MIN(n_left - p, PANEL_ROWS);
@@ -231,7 +248,8 @@ static void assign_by_leads(const fastkm_points* points, const fastkm_frame* fra
         lines_ahead ahead = no_lines(scratch->panel);
         if (here) {
             gather_panel(points, frame, here, n_rows, scratch->panel, sq_norms);
-            prefetch_rows(points, here + n_rows, FASTKM_MIN(n_left - p - n_rows, PANEL_ROWS));
+            ahead = lines_of_rows(points, here + n_rows,
+                                  FASTKM_MIN(n_left - p - n_rows, PANEL_ROWS), centroids->k);
         } else {
             load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
             ahead = lines_of_next_panel(points, i, centroids->k);

@@ -435,8 +435,8 @@ static void check_labels(const problem* of, const fastkm_kernels* kernels, engin
 static fastkm_leads leads_of(const problem* of, char** memory) {
     const int64_t n = of->n, d = of->d, k = of->k, size = k * FASTKM_RINGS;
     double* doubles = room((size_t)(k * (d + 2) + 2 * size) * 8);
-    float* floats = room((size_t)(2 * size + FASTKM_RINGS + k + n) * 4);
-    uint8_t* bytes = room((size_t)(k * k + n));
+    float* floats = room((size_t)(2 * size + k + n) * 4);
+    uint16_t* slots = room((size_t)n * 2 + (size_t)(k * k));
     fastkm_leads made = {.k = k,
                          .raw = doubles,
                          .drifts = doubles + k * d,
@@ -444,20 +444,19 @@ static fastkm_leads leads_of(const problem* of, char** memory) {
                          .travels = doubles + k * (d + 2),
                          .reserves = doubles + k * (d + 2) + size,
                          .limits = floats,
-                         .travels_f32 = floats + size + FASTKM_RINGS,
-                         .places = floats + 2 * size + FASTKM_RINGS,
-                         .leads = floats + 2 * size + FASTKM_RINGS + k,
-                         .near_from = bytes,
-                         .rings = bytes + k * k};
+                         .travels_f32 = floats + size,
+                         .places = floats + 2 * size,
+                         .leads = floats + 2 * size + k,
+                         .near_from = (uint8_t*)(slots + n),
+                         .slots = slots};
     memory[0] = (char*)doubles;
     memory[1] = (char*)floats;
-    memory[2] = (char*)bytes;
+    memory[2] = (char*)slots;
     memcpy(made.raw, of->centroids, (size_t)(k * d) * 8);
     memset(made.paths, 0, (size_t)k * 8);
     memset(made.travels, 0, (size_t)size * 8);
     memset(made.near_from, 0, (size_t)(k * k));
     for (int64_t r = 0; r < size; r++) made.reserves[r] = INFINITY;
-    for (int64_t r = 0; r < FASTKM_RINGS; r++) made.limits[size + r] = INFINITY;
     return made;
 }
 

@@ -14,13 +14,12 @@ static fastkm_leads begin_leads(const problem* p, const double* raw) {
                           .travels = zeros((size_t)size * 8, 8),
                           .travels_f32 = zeros((size_t)size * 4, 4),
                           .reserves = take((size_t)size * 8, 8),
-                          .limits = take((size_t)(size + FASTKM_RINGS) * 4, 4),
+                          .limits = take((size_t)size * 4, 4),
                           .places = zeros((size_t)k * 4, 4),
                           .leads = take((size_t)n * 4, 4),
-                          .rings = take((size_t)n, 1)};
+                          .slots = take((size_t)n * 2, 2)};
     memcpy(leads.raw, raw, (size_t)(k * d) * 8);
     for (int64_t r = 0; r < size; r++) leads.reserves[r] = INFINITY;
-    for (int64_t r = 0; r < FASTKM_RINGS; r++) leads.limits[size + r] = INFINITY;
     return leads;
 }
 
