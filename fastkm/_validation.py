@@ -63,6 +63,8 @@ def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True)
         return X
     if issparse(X):
         _check_structure(X)
+        if X.format == "csr" and X.dtype not in _SKLEARN_DTYPES and not X.has_canonical_format:
+            X = X.copy()  # where SciPy before 1.11 would add equal columns up, to convert them
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
     options = {"accept_sparse": "csr", "dtype": dtype, "ensure_all_finite": False}
     if estimator is None:

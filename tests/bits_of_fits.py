@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix, random_array
+from scipy.sparse import csr_array, csr_matrix, random
 from sklearn.exceptions import ConvergenceWarning
 
 from fastkm import KMeans, MiniBatchKMeans, _core, _problem, _threads, kmeans_plusplus
@@ -105,7 +105,7 @@ def rows(name: str) -> Any:
     elif name == "few values":  # more clusters than different rows: empty ones are repaired
         return g.integers(0, 4, size=(5000, 2)).astype(np.uint8)
     elif name == "sparse":
-        X = random_array((6000, 300), density=0.03, format="csr", rng=g, dtype=np.float32)
+        X = random(6000, 300, density=0.03, format="csr", random_state=g, dtype=np.float32)
         return csr_matrix(X.astype(np.float64))
     else:
         raise ValueError(name)

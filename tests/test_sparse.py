@@ -480,3 +480,14 @@ def test_fit_takes_memory_for_entries_and_not_for_columns():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     KMeans(4, random_state=0, max_iter=2).fit(X)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float32])
+def test_rows_that_name_a_column_twice_stay_as_they_are(dtype):
+    # SciPy before 1.11 adds equal columns up, in place, to convert the values.
+    arrays = np.ones(4).astype(dtype), np.array([0, 0, 1, 1]), np.array([0, 2, 4])
+    X = sp.csr_matrix(arrays, shape=(2, 2))
+    before = [a.copy() for a in (X.data, X.indices, X.indptr)]
+    KMeans(2, n_init=1, random_state=0).fit(X)
+    kmeans_plusplus(X, 2, random_state=0)
+    assert all(map(np.array_equal, (X.data, X.indices, X.indptr), before))

@@ -57,8 +57,8 @@ class SweepTable(Table):
     >>> table = sweep([[0.0], [1.0], [10.0], [11.0]], [1, 2, 3], criteria="silhouette")
     >>> table["k"], table["inertia"][:2], table.chosen["silhouette"]
     ([1, 2, 3], [101.0, 1.0], 2)
-    >>> table.estimators[2].cluster_centers_.sum()
-    np.float64(11.0)
+    >>> float(table.estimators[2].cluster_centers_.sum())
+    11.0
     """
 
     spread: dict[str, list[float]] = field(default_factory=dict)

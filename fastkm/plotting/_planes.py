@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted
 
 Rows = npt.NDArray[Any]
 
@@ -64,6 +66,8 @@ def _of_transformer(transformer: Any, X: Any) -> Plane:
             "plane must have inverse_transform beside transform, so that points of the plane can "
             f"be predicted; {type(transformer).__name__} has none."
         )
+    if isinstance(transformer, BaseEstimator):
+        check_is_fitted(transformer)  # PCA itself does so from scikit-learn 1.7 on
     shape = np.shape(transformer.transform(dense(X[:1])))
     if shape != (1, 2):
         raise ValueError(f"plane must transform rows to two columns; got {shape[-1]}.")
