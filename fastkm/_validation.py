@@ -63,8 +63,7 @@ def check_points(X: npt.ArrayLike, estimator: Any = None, *, reset: bool = True)
         return X
     if issparse(X):
         _check_structure(X)
-        if X.format == "csr" and X.dtype not in _SKLEARN_DTYPES and not X.has_canonical_format:
-            X = X.copy()  # where SciPy before 1.11 would add equal columns up, to convert them
+        X = _not_to_be_written(X)
     dtype = None if _is_taken_as_it_is(X) else _SKLEARN_DTYPES
     options = {"accept_sparse": "csr", "dtype": dtype, "ensure_all_finite": False}
     if estimator is None:
@@ -121,6 +120,12 @@ def _check_structure(X: Any) -> None:
             f"X must be a valid {X.format.upper()} matrix of shape {X.shape}; its indptr or "
             "indices point outside of it."
         )
+
+
+def _not_to_be_written(X: Any) -> Any:
+    """Return a copy where SciPy before 1.11 would add equal columns up, to convert the values."""
+    is_converted = X.format == "csr" and X.dtype not in _SKLEARN_DTYPES
+    return X.copy() if is_converted and not X.has_canonical_format else X
 
 
 def _canonical(points: Any) -> Any:
