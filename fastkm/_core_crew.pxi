@@ -2,16 +2,25 @@
 
 # What a row's label takes beside its k d multiplications, as multiplications: for each centroid, and for the row.
 cdef enum:
-    WORK_OF_PAIR = 5
+    WORK_OF_FOLD = 5
     WORK_OF_ROW = 100
 
 
+cdef double _brute_work(int64_t k, int64_t d) noexcept nogil:
+    return <double>k * (d + WORK_OF_FOLD)
+
+
 cdef double _row_work(int64_t k, int64_t d) noexcept nogil:
-    return <double>k * (d + WORK_OF_PAIR) + WORK_OF_ROW
+    return _brute_work(k, d) + WORK_OF_ROW
+
+
+def brute_work(int64_t k, int64_t d):
+    """Return what a row's products with all centroids take, and folding them, in multiplications."""
+    return _brute_work(k, d)
 
 
 def row_work(int64_t k, int64_t d):
-    """Return what labelling a row takes, in multiplications."""
+    """Return what labelling a row takes in all, in multiplications."""
     return _row_work(k, d)
 
 

@@ -84,15 +84,11 @@ cdef void _solo_end_round(_Solo* solo) noexcept nogil:
     solo.is_over = solo.is_strict or shift <= solo.tol
 
 
-cdef int64_t _items_of_sums(const _Solo* solo) noexcept nogil:
-    """Sums and counts, which lie one behind the other."""
-    return solo.packed.k * (2 * solo.packed.d + 1)
-
-
 cdef bint _solo_sums_in_shares(const _Solo* solo, int n_shares) noexcept nogil:
     """Whether each thread is to sum its own rows, as many of which move as did before; else one thread sums all."""
     cdef int64_t cost = solo.points.n + (COST_OF_MOVED + solo.points.d) * solo.n_changed
-    return n_shares > 1 and solo.own_sums != NULL and cost > COST_OF_OWN_ITEM * n_shares * _items_of_sums(solo)
+    cdef int64_t n_items = n_shares * _items_of_sums(solo.packed.k, solo.packed.d)
+    return n_shares > 1 and solo.own_sums != NULL and cost > COST_OF_OWN_ITEM * n_items
 
 
 cdef int64_t _solo_sum(_Solo* solo, int64_t i, int64_t stop, int thread, const fastkm_sums* sums) noexcept nogil:
@@ -103,19 +99,17 @@ cdef int64_t _solo_sum(_Solo* solo, int64_t i, int64_t stop, int thread, const f
 
 cdef void _solo_sum_share(_Solo* solo, int share, int n_shares) noexcept nogil:
     cdef fastkm_sums* sums = solo.own_sums + share
-    memset(sums.sums, 0, _items_of_sums(solo) * sizeof(uint64_t))
+    _clear_sums(sums, solo.packed.k, solo.packed.d)
     solo.own_changed[share] = _solo_sum(solo, _solo_first_row(solo, share, n_shares),
                                         _solo_first_row(solo, share + 1, n_shares), share, sums)
 
 
 cdef void _solo_add_shares(_Solo* solo, int n_shares) noexcept nogil:
-    cdef int64_t item
     cdef int share
     solo.n_changed = 0
     for share in range(n_shares):
         solo.n_changed += solo.own_changed[share]
-        for item in range(_items_of_sums(solo)):
-            solo.sums.sums[item] += solo.own_sums[share].sums[item]
+        _add_sums(solo.own_sums + share, solo.packed.k, solo.packed.d, &solo.sums)
 
 
 cdef void _solo_update(_Solo* solo) noexcept nogil:
@@ -183,14 +177,18 @@ cdef void _solo_settle(_Solo* solo, bint is_single) noexcept nogil:
         _pack_alone(solo.kernels, solo.frame, &solo.packed, final)
 
 
-cdef void _solo_measure(_Solo* solo, int share, int n_shares) noexcept nogil:
-    """A thread's part of the labels and distances under the centroids as they are settled."""
+cdef void _solo_measure(_Solo* solo, int64_t n_iter, int share, int n_shares) noexcept nogil:
+    """A thread's part of the labels and distances under the settled centroids; n_iter is as all parts have it."""
     cdef int32_t* labels = solo.labels[solo.n_iter % 2]
     cdef int64_t i = _solo_first_row(solo, share, n_shares)
     if not solo.is_labelled:
         _solo_label(solo, labels, share, n_shares)
     solo.kernels.own_sq_dists(solo.points, solo.frame, &solo.packed, i, _solo_first_row(solo, share + 1, n_shares),
                               labels, solo.scratches + share, solo.sq_dists + i)
+
+
+# What a thread does of a run, all of it or its share: (run, n_iter, share, n_shares).
+ctypedef void (*_solo_part)(_Solo*, int64_t, int, int) noexcept nogil
 
 
 cdef class SoloRun:
@@ -306,46 +304,40 @@ cdef class SoloRuns:
         if len(self.runs) == 1:
             self.n_threads = min(n_threads, run.crew.n_threads)
 
-    def advance(self, int64_t n_iter):
-        """Take each run to its round n_iter, to its end or to where it must be repaired."""
+    cdef int take_part(self, _solo_part part, int64_t n_iter) except -1:
         cdef int64_t n_runs = len(self.runs), index
         cdef int used = threads_to_take(self.n_threads)
         with nogil:
-            for index in range(n_runs):
-                _solo_resume(self.solos[index], n_iter)
             if used == 1:
                 for index in range(n_runs):
-                    _solo_advance(self.solos[index], n_iter, 0, 1)
+                    part(self.solos[index], n_iter, 0, 1)
             else:
                 open_seats(&self.seats, used)
                 with parallel(num_threads=used):
                     take_seat(&self.seats, threadid())
                     if n_runs == 1:
-                        _solo_advance(self.solos[0], n_iter, threadid(), team_size())
+                        part(self.solos[0], n_iter, threadid(), team_size())
                     else:
                         for index in prange(n_runs, schedule="dynamic", chunksize=1):
-                            _solo_advance(self.solos[index], n_iter, 0, 1)
-                if n_runs == 1 and self.solos[0].is_crowded:
-                    self.solos[0].is_crowded = False
-                    _solo_prepare_round(self.solos[0], n_iter)
-                    _solo_advance(self.solos[0], n_iter, 0, 1)
+                            part(self.solos[index], n_iter, 0, 1)
+        return 0
+
+    def advance(self, int64_t n_iter):
+        """Take each run to its round n_iter, to its end or to where it must be repaired."""
+        cdef _Solo* shared = self.solos[0]
+        cdef int64_t index
+        for index in range(len(self.runs)):
+            _solo_resume(self.solos[index], n_iter)
+        self.take_part(_solo_advance, n_iter)
+        if shared.is_crowded:
+            shared.is_crowded = False
+            with nogil:
+                _solo_prepare_round(shared, n_iter)
+                _solo_advance(shared, n_iter, 0, 1)
 
     def finish(self, bint is_single):
         """Round the centroids to float32 if asked to; label and measure the points under them."""
-        cdef int64_t n_runs = len(self.runs), index
-        cdef int used = threads_to_take(self.n_threads)
-        with nogil:
-            for index in range(n_runs):
-                _solo_settle(self.solos[index], is_single)
-            if used == 1:
-                for index in range(n_runs):
-                    _solo_measure(self.solos[index], 0, 1)
-            else:
-                open_seats(&self.seats, used)
-                with parallel(num_threads=used):
-                    take_seat(&self.seats, threadid())
-                    if n_runs == 1:
-                        _solo_measure(self.solos[0], threadid(), team_size())
-                    else:
-                        for index in prange(n_runs, schedule="dynamic", chunksize=1):
-                            _solo_measure(self.solos[index], 0, 1)
+        cdef int64_t index
+        for index in range(len(self.runs)):
+            _solo_settle(self.solos[index], is_single)
+        self.take_part(_solo_measure, self.solos[0].n_iter)

@@ -6,6 +6,21 @@ cdef enum:
     MEANS_AT_ONCE = 4  # that a thread forms in one turn
 
 
+cdef int64_t _items_of_sums(int64_t k, int64_t d) noexcept nogil:
+    """Sums and counts, which lie one behind the other; all are integers of eight bytes."""
+    return k * (2 * d + 1)
+
+
+cdef void _clear_sums(const fastkm_sums* sums, int64_t k, int64_t d) noexcept nogil:
+    memset(sums.sums, 0, _items_of_sums(k, d) * sizeof(uint64_t))
+
+
+cdef void _add_sums(const fastkm_sums* sums, int64_t k, int64_t d, const fastkm_sums* total) noexcept nogil:
+    cdef int64_t item
+    for item in range(_items_of_sums(k, d)):
+        total.sums[item] += sums.sums[item]
+
+
 cdef class Sums:
     """Exact sums and counts of the points of each label, kept up to date as labels change."""
     cdef fastkm_sums sums
@@ -59,14 +74,11 @@ cdef class Sums:
         memset(self.private_memory.start, 0, self.n_bytes * used)
 
     cdef void merge_private(self, int used) noexcept nogil:
-        # Sums and counts lie one behind the other, and all are integers.
-        cdef uint64_t* mine
+        cdef fastkm_sums mine
         cdef int t
-        cdef int64_t item
         for t in range(used):
-            mine = self.private_sums(t).sums
-            for item in range(self.k * (2 * self.d + 1)):
-                self.sums.sums[item] += mine[item]
+            mine = self.private_sums(t)
+            _add_sums(&mine, self.k, self.d, &self.sums)
 
     def counts(self, int64_t[::1] out):
         """Write the number of points of each label into out (k,); return how many labels have none."""

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core
-from ._neighbours import brute_work
 from ._problem import Problem
 
 # Multiplications of a row in brute force that pay for its lead, as far as it is not left out. With
@@ -114,7 +113,7 @@ class RowLeads:
 def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
     """Tell whether brute force costs so much that leads may pay for themselves."""
     least = LEAST_WORK_OF_FEW_FEATURES if problem.d <= FEW_FEATURES else LEAST_WORK
-    brute = brute_work(problem, k)
+    brute = _core.brute_work(k, problem.d)
     following = k * (WORK_TO_FOLLOW + (WORK_OF_PAIR + WORK_OF_DIFFERENCE * problem.d) * k)
     return (
         problem.can_be_sketched

@@ -35,8 +35,6 @@ TIME_OF_PRODUCT = {
     "sse2": 4.5,
     "portable": 5.7,
 }
-# What folding a product costs, in multiplications.
-WORK_OF_FOLD = 5.0
 # A product that is left costs as much as so many of brute force: centroids are collected for it.
 COST_OF_PRODUCT = 2.0
 # Brute force's work must be so many times that of the rows, to pay for cutting them, and what is
@@ -108,7 +106,7 @@ class Neighbourhoods:
 
     def _judge(self, n_products: float) -> None:
         share_left = n_products / self._engine.k
-        brute = brute_work(self._problem, self._engine.k)
+        brute = _core.brute_work(self._engine.k, self._problem.d)
         if _row_work(self._problem) + COST_OF_PRODUCT * share_left * brute > TOO_DEAR * brute:
             self._engine.use_neighbours(None)
             self._cells = None
@@ -118,7 +116,7 @@ def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
     """Tell whether brute force costs so much that cells may pay for themselves."""
     return (
         problem.d <= MOST_FEATURES
-        and brute_work(problem, k) >= LEAST_GAIN * _row_work(problem)
+        and _core.brute_work(k, problem.d) >= LEAST_GAIN * _row_work(problem)
         and problem.n >= max(LEAST_ROWS, LEAST_ROWS_A_LABEL * k)
         and max_iter > LEAST_ROUNDS_LEFT
     )
@@ -127,11 +125,6 @@ def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
 def _row_work(problem: Problem) -> float:
     work = WORK_OF_ROW + WORK_OF_FEATURE * float(problem.d)
     return work / TIME_OF_PRODUCT.get(problem.isa, 1.0)
-
-
-def brute_work(problem: Problem, k: int) -> float:
-    """Return what a row costs in brute force, in multiplications."""
-    return float(k) * (float(problem.d) + WORK_OF_FOLD)
 
 
 def near_order(centroids: npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:

@@ -3,8 +3,8 @@
 
 /* Nothing to bring. Some address all the same, as C knows no sum of NULL and an offset, not even 0.
  */
-static lines_ahead no_lines(const float* anywhere) {
-    return (lines_ahead){(const char*)anywhere, 0};
+static lines_ahead no_lines(const void* anywhere) {
+    return (lines_ahead){anywhere, 0};
 }
 
 static FASTKM_INLINE float least_lane(vf a) {

@@ -209,14 +209,14 @@ static void keep_leads(const fastkm_leads* leads, const panel_leads* found, cons
 static lines_ahead lines_of_rows(const fastkm_points* points, const int32_t* rows, int64_t n_rows,
                                  int64_t k) {
     const int64_t n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
-    if (n_rows <= 0) return (lines_ahead){points->base, 0};
+    if (n_rows <= 0) return no_lines(points->base);
     const int64_t n_spanned = rows[n_rows - 1] - rows[0] + 1;
     const int64_t lines_per_tile = n_spanned * points->row_stride / LINE_BYTES / n_tiles + 1;
     const int is_close = 2 * n_spanned <= 5 * n_rows && lines_of_row(points, 0).lines_per_tile > 0;
     if (is_close && points->d > LOW_D && lines_per_tile <= points->d)
         return (lines_ahead){points->base + rows[0] * points->row_stride, lines_per_tile};
     prefetch_rows(points, rows, n_rows);
-    return (lines_ahead){points->base, 0};
+    return no_lines(points->base);
 }
 
 /* With so many of four rows left, all are labelled, which are read in passing. */
@@ -232,12 +232,14 @@ static void assign_by_leads(const fastkm_points* points, const fastkm_frame* fra
         n_left = list_without_lead(leads, i_begin, i_end, points->n, labels_old, work->rows);
     const int is_all = 4 * n_left > NEARLY_ALL_OF_FOUR * (i_end - i_begin);
     const int32_t* rows = is_all ? NULL : work->rows;
-    if (is_all)
+    if (is_all) {
         n_left = i_end - i_begin;
-    else
+    } else {
         prefetch_rows(points, rows, FASTKM_MIN(n_left, PANEL_ROWS));
-    if (!is_all && labels != labels_old)
-        memcpy(labels + i_begin, labels_old + i_begin, (size_t)(i_end - i_begin) * sizeof *labels);
+        if (labels != labels_old)
+            memcpy(labels + i_begin, labels_old + i_begin,
+                   (size_t)(i_end - i_begin) * sizeof *labels);
+    }
     for (int64_t p = 0; p < n_left; p += PANEL_ROWS) {
         const int64_t i = i_begin + p, n_rows = FASTKM_MIN(n_left - p, PANEL_ROWS);
         const int32_t* here = rows ? rows + p : NULL;

@@ -178,7 +178,7 @@ static void propose(const fastkm_points* points, const fastkm_frame* frame,
                     fastkm_scratch* scratch, uint32_t* masks, double* gains, double* errors) {
     const proposal_pass pass = {points,  frame, candidates, closest, weights,
                                 scratch, masks, gains,      errors};
-    lines_ahead none = {points->base, 0};
+    lines_ahead none = no_lines(points->base);
     for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
