@@ -46,13 +46,25 @@ static void sq_dists(const fastkm_points* points, const fastkm_frame* frame,
     sq_dists_of_row(frame, centroids, scratch);
 }
 
+/* The first of the least: their minimum first, as comparing with the best so far waits each time.
+ */
+static int64_t first_of_least(const double* dists, int64_t n) {
+    double lanes[DOUBLE_LANES], least = INFINITY;
+    int64_t j = 0;
+    vd least_vd = vd_set1(INFINITY);
+    for (; j + DOUBLE_LANES <= n; j += DOUBLE_LANES)
+        least_vd = vd_min(least_vd, vd_load(dists + j));
+    vd_store(lanes, least_vd);
+    for (int l = 0; l < DOUBLE_LANES; l++) least = FASTKM_MIN(least, lanes[l]);
+    for (; j < n; j++) least = FASTKM_MIN(least, dists[j]);
+    for (j = 0; j < n - 1 && dists[j] != least;) j++;
+    return j;
+}
+
 static int32_t exact_label(const fastkm_points* points, const fastkm_frame* frame,
                            const fastkm_centroids* centroids, int64_t i, fastkm_scratch* scratch) {
-    int32_t label = 0;
     sq_dists(points, frame, centroids, i, scratch);
-    for (int64_t j = 1; j < centroids->k; j++)
-        if (scratch->dists[j] < scratch->dists[label]) label = (int32_t)j;
-    return label;
+    return (int32_t)first_of_least(scratch->dists, centroids->k);
 }
 
 /* The first n of a vector's doubles, and zeros. */

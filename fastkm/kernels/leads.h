@@ -123,26 +123,57 @@ static void follow_moves(const fastkm_frame* frame, const fastkm_centroids* cent
     if (leads->step == 0) choose_step(frame, centroids, scratch, leads);
 }
 
+/* Lists begin and on those numbers whose bits are set, n_bits at most; may write as many places.
+ * Returns how many are listed. */
+static FASTKM_INLINE int64_t list_bits(uint32_t bits, int n_bits, int32_t begin, int32_t* list) {
+    static const int32_t places[16][4] = {
+        {0}, {0},    {1},    {0, 1},    {2},    {0, 2},    {1, 2},    {0, 1, 2},
+        {3}, {0, 3}, {1, 3}, {0, 1, 3}, {2, 3}, {0, 2, 3}, {1, 2, 3}, {0, 1, 2, 3}};
+    static const uint8_t counts[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
+    int64_t n_listed = 0;
+    for (int b = 0; b < n_bits; b += 4) {
+        const uint32_t four = bits >> b & 15;
+        for (int l = 0; l < 4; l++) list[n_listed + l] = begin + b + places[four][l];
+        n_listed += counts[four];
+    }
+    return n_listed;
+}
+
 /* So many rows are on their way from memory. */
 #define ROWS_BEFORE_LISTING 256
+#define ROWS_LISTED_AT_ONCE 32 /* a line of slots */
+
+/* A bit for each of so many rows from i on, whose lead is used up, or that have no label. */
+static FASTKM_INLINE uint32_t without_lead(const fastkm_leads* leads, int64_t i) {
+    const float* FASTKM_RESTRICT limits = leads->limits;
+    const uint16_t* FASTKM_RESTRICT slots = leads->slots + i;
+    float limit[ROWS_LISTED_AT_ONCE];
+    uint32_t has_lead = 0;
+    for (int r = 0; r < ROWS_LISTED_AT_ONCE; r++) limit[r] = limits[slots[r]];
+    for (int r = 0; r < ROWS_LISTED_AT_ONCE; r += LANES)
+        has_lead |= vm_bits(vf_lt(vf_load(limit + r), vf_load(leads->leads + i + r))) << r;
+    return ~has_lead;
+}
 
 /* The rows whose lead is used up, or that have no label. */
 static int64_t list_without_lead(const fastkm_leads* leads, int64_t i_begin, int64_t i_end,
                                  int64_t n, const int32_t* labels, int32_t* rows) {
     const float *leads_kept = leads->leads, *limits = leads->limits;
     const uint16_t* slots = leads->slots;
-    int64_t n_rows = 0;
-    for (int64_t begin = i_begin; begin < i_end; begin += LINE_BYTES / 2) {
-        const int64_t ahead = begin + ROWS_BEFORE_LISTING;
+    int64_t n_rows = 0, i = i_begin;
+    for (; i + ROWS_LISTED_AT_ONCE <= i_end; i += ROWS_LISTED_AT_ONCE) {
+        const int64_t ahead = i + ROWS_BEFORE_LISTING;
         if (ahead < n) prefetch((const char*)(slots + ahead));
-        for (int64_t i = ahead; i < FASTKM_MIN(ahead + LINE_BYTES / 2, n); i += LINE_BYTES / 4) {
-            prefetch((const char*)(leads_kept + i));
-            prefetch((const char*)(labels + i));
+        for (int64_t p = ahead; p < FASTKM_MIN(ahead + ROWS_LISTED_AT_ONCE, n);
+             p += LINE_BYTES / 4) {
+            prefetch((const char*)(leads_kept + p));
+            prefetch((const char*)(labels + p));
         }
-        for (int64_t i = begin; i < FASTKM_MIN(begin + LINE_BYTES / 2, i_end); i++) {
-            rows[n_rows] = (int32_t)i;
-            n_rows += !(leads_kept[i] > limits[slots[i]]);
-        }
+        n_rows += list_bits(without_lead(leads, i), ROWS_LISTED_AT_ONCE, (int32_t)i, rows + n_rows);
+    }
+    for (; i < i_end; i++) {
+        rows[n_rows] = (int32_t)i;
+        n_rows += !(leads_kept[i] > limits[slots[i]]);
     }
     return n_rows;
 }
