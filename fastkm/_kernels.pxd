@@ -13,6 +13,8 @@ cdef extern from "kernels.h" nogil:
         FASTKM_TILE_CENTROIDS
         FASTKM_RIVALS
         FASTKM_EXACT_LANES
+        FASTKM_QUAD
+        FASTKM_QUAD_FEATURES
         FASTKM_MAX_CANDIDATES
         FASTKM_ALIGN
         FASTKM_GROUP_CELLS
@@ -38,6 +40,7 @@ cdef extern from "kernels.h" nogil:
         float* tiles
         float* sq_norms
         double* exact
+        float* quads
         float max_norm
 
     ctypedef struct fastkm_byte_centroids:

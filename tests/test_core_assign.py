@@ -79,6 +79,22 @@ def test_all_finite_halves(labeller):
         assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
 
 
+@pytest.mark.parametrize("labeller", LABELLERS)
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("apart", [1, 3, 5])
+def test_twins_that_float32_cannot_tell_apart(labeller, d, apart):
+    # Near each other in the order or not: kernels fold centroids by fours and by sixes.
+    generator = np.random.default_rng([d, apart])
+    X = generator.normal(size=(300, d))
+    centroids = generator.normal(size=(75, d))
+    for j in range(0, 75 - apart, 2 * apart):
+        first, second = slice(j, j + apart), slice(j + apart, min(j + 2 * apart, 75))
+        n_twins = second.stop - second.start
+        centroids[second] = centroids[first][:n_twins] * (1 + 1e-12)
+    expected = reference.assign(X, centroids)
+    assert np.array_equal(core_tools.assign(X, centroids, labeller), expected)
+
+
 def hostile(name):
     """Return (X, centroids) of data that breaks one method or another."""
     g = np.random.default_rng(12)

@@ -128,6 +128,71 @@ static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids*
     }
 }
 
+/* Of norms above, products might overflow. */
+#define MOST_NORM 0x1p60f
+
+#ifdef FOLDS_QUADS
+/* The nearest of one vector's rows, whose quads are known, and the second nearest there. */
+static FASTKM_INLINE void find_in_quads(const vf* y, const float* quads, const int d,
+                                        int32_t* index, float* second) {
+    const float* at[LANES];
+    vf row[FASTKM_QUAD], of_row[FASTKM_QUAD];
+    for (int l = 0; l < LANES; l++) at[l] = quads + (int64_t)index[l] * (1 + d);
+    for (int r = 0; r < FASTKM_QUAD; r++) row[r] = vf_load_quads(at + r);
+    for (int f = 0; f < d; f++) {
+        for (int l = 0; l < LANES; l++) at[l] += FASTKM_QUAD;
+        vf_spread(y[f * TILE_VECTORS], of_row);
+        for (int r = 0; r < FASTKM_QUAD; r++)
+            row[r] = vf_fma(of_row[r], vf_load_quads(at + r), row[r]);
+    }
+    vf_transpose_quads(row);
+    vf best = row[0], others = vf_set1(INFINITY);
+    vi place = vi_set1(0);
+    for (int c = 1; c < FASTKM_QUAD; c++) fold(row[c], vi_set1(c), &best, &others, &place);
+    vf_store(second, vf_min(others, vf_load(second)));
+    vi_store(index, vi_add(place, vi_load(index)));
+}
+
+/* As fold_low_d, and the same bits: of each quad the nearest alone, and of the nearest quad again
+ * all; README.md proves it. */
+static FASTKM_INLINE void fold_quads(const float* panel, const fastkm_centroids* centroids,
+                                     const int d, nearest_two* nearest) {
+    vf y[LOW_D][TILE_VECTORS], best[TILE_VECTORS], second[TILE_VECTORS];
+    vi index[TILE_VECTORS];
+    const float* quad = centroids->quads;
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        for (int f = 0; f < d; f++) y[f][v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
+        best[v] = second[v] = vf_set1(INFINITY);
+        index[v] = vi_set1(0);
+    }
+    for (int64_t j = 0; j < centroids->k; j += FASTKM_QUAD, quad += FASTKM_QUAD * (1 + d)) {
+        vf least[TILE_VECTORS];
+        for (int c = 0; c < FASTKM_QUAD; c++) {
+            vf product[TILE_VECTORS];
+            for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_set1(quad[c]);
+            for (int f = 0; f < d; f++) {
+                const vf z = vf_set1(quad[(1 + f) * FASTKM_QUAD + c]);
+                for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_fma(y[f][v], z, product[v]);
+            }
+            for (int v = 0; v < TILE_VECTORS; v++)
+                least[v] = c ? vf_min(product[v], least[v]) : product[v];
+        }
+        for (int v = 0; v < TILE_VECTORS; v++)
+            fold(least[v], vi_set1((int32_t)j), &best[v], &second[v], &index[v]);
+    }
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        vf_store(nearest->best + v * LANES, best[v]);
+        vf_store(nearest->second + v * LANES, second[v]);
+        vi_store(nearest->index + v * LANES, index[v]);
+    }
+    for (int v = 0; v < TILE_VECTORS; v++)
+        find_in_quads(&y[0][v], centroids->quads, d, nearest->index + v * LANES,
+                      nearest->second + v * LANES);
+}
+#else
+#define fold_quads fold_low_d /* has_quads says no */
+#endif
+
 /* Constants of the rounding bound E(R) = a R (R + 2 ||y||) + b (||y|| + R)^2 + c (1 + ||y|| + R);
  * README.md derives it. */
 typedef struct {
@@ -205,7 +270,11 @@ static void fold_panel(const float* panel, const fastkm_centroids* centroids, li
                        nearest_two* nearest) {
     const int64_t d = centroids->d, k = centroids->k;
     const uint32_t saved = flush_denormals();
-    if (d <= LOW_D) {
+    if (has_quads(centroids) && centroids->max_norm < MOST_NORM) {
+#define FOLD(constant_d) fold_quads(panel, centroids, constant_d, nearest)
+        WITH_CONSTANT_D(d, FOLD)
+#undef FOLD
+    } else if (d <= LOW_D) {
 #define FOLD(constant_d) fold_low_d(panel, centroids, constant_d, nearest)
         WITH_CONSTANT_D(d, FOLD)
 #undef FOLD

@@ -9,8 +9,6 @@
 #define LEAST_LEAD 0x1p-20f
 /* The rounding bound of products is widened by this for what is done with them here. */
 #define GAP_WIDENING 1.3f
-/* Of norms above, products might overflow. */
-#define MOST_NORM 0x1p60f
 
 /* At least how far a centroid moved, in the frame's units. */
 static float drift_of(const double* one, const double* other, int64_t d, double scale) {

@@ -75,6 +75,36 @@ static void pack_exact(const fastkm_frame* frame, const fastkm_centroids* centro
         for (int64_t j = 0; j < n; j++) exact[f * FASTKM_EXACT_LANES + j] = raw[j * d + f] * scale;
 }
 
+/* Whether the two nearest are sought quad by quad. From so many centroids on that saves more than
+ * finding the nearest of each row's quad again costs. */
+static int has_quads(const fastkm_centroids* centroids) {
+#ifdef FOLDS_QUADS
+    return centroids->quads != NULL && centroids->k >= 12 * (centroids->d + 2);
+#else
+    (void)centroids;
+    return 0;
+#endif
+}
+
+/* From the tiles. */
+static void pack_quads(const fastkm_centroids* centroids, int64_t j_begin, int64_t j_end) {
+    const int64_t d = centroids->d, k = centroids->k;
+    for (int64_t j = j_begin; j < j_end; j++) {
+        const int64_t group = j - j % FASTKM_TILE_CENTROIDS;
+        const int64_t size = FASTKM_MIN(k - group, FASTKM_TILE_CENTROIDS);
+        const float* FASTKM_RESTRICT z = centroids->tiles + group * d + j - group;
+        float* FASTKM_RESTRICT quad =
+            centroids->quads + (j - j % FASTKM_QUAD) * (1 + d) + j % FASTKM_QUAD;
+        quad[0] = centroids->sq_norms[j];
+        for (int64_t f = 0; f < d; f++) quad[(1 + f) * FASTKM_QUAD] = z[f * size];
+    }
+    for (int64_t j = j_end; j % FASTKM_QUAD; j++) {
+        float* quad = centroids->quads + (j - j % FASTKM_QUAD) * (1 + d) + j % FASTKM_QUAD;
+        quad[0] = INFINITY;
+        for (int64_t f = 0; f < d; f++) quad[(1 + f) * FASTKM_QUAD] = 0;
+    }
+}
+
 static float pack(const fastkm_frame* frame, const fastkm_centroids* centroids, int64_t j_begin,
                   int64_t j_end) {
     double max_sq_norm = 0, sq_norm = 0;
@@ -85,6 +115,7 @@ static float pack(const fastkm_frame* frame, const fastkm_centroids* centroids, 
         max_sq_norm = FASTKM_MAX(max_sq_norm, sq_norm);
     }
     for (int64_t j = j_begin; j < j_end; j += FASTKM_EXACT_LANES) pack_exact(frame, centroids, j);
+    if (has_quads(centroids)) pack_quads(centroids, j_begin, j_end);
     /* Rounded up past float32's rounding of z and of the root. */
     return (float)(sqrt(max_sq_norm) * (1 + 0x1p-20)) + FLT_MIN;
 }

@@ -68,6 +68,9 @@ static FASTKM_INLINE vi vi_or(vi a, vi b) {
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     return _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(b), _mm256_castsi256_ps(a), m));
 }
+static FASTKM_INLINE vi vi_add(vi a, vi b) {
+    return _mm256_add_epi32(a, b);
+}
 static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
     return _mm256_blendv_ps(b, a, m);
 }
@@ -123,6 +126,29 @@ static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
         t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
     }
     for (int i = 0; i < 8; i++) r[i] = t[i];
+}
+
+#define FOLDS_QUADS 1
+/* Four values each from at[0] and at[4]. */
+static FASTKM_INLINE vf vf_load_quads(const float* const* at) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(at[0])), _mm_loadu_ps(at[4]),
+                                1);
+}
+/* Each of the values of a's 128 bits four times. */
+static FASTKM_INLINE void vf_spread(vf a, vf spread[4]) {
+    spread[0] = _mm256_permute_ps(a, 0x00);
+    spread[1] = _mm256_permute_ps(a, 0x55);
+    spread[2] = _mm256_permute_ps(a, 0xaa);
+    spread[3] = _mm256_permute_ps(a, 0xff);
+}
+/* Rows become columns within 128 bits. */
+static FASTKM_INLINE void vf_transpose_quads(vf r[4]) {
+    const vf a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+    const vf c = _mm256_unpacklo_ps(r[2], r[3]), d = _mm256_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm256_shuffle_ps(a, c, 0x44);
+    r[1] = _mm256_shuffle_ps(a, c, 0xee);
+    r[2] = _mm256_shuffle_ps(b, d, 0x44);
+    r[3] = _mm256_shuffle_ps(b, d, 0xee);
 }
 
 #define DOUBLE_LANES 4

@@ -164,6 +164,7 @@ static void run_rounds(const problem* p, const fastkm_kernels* kernels, const fa
                                take((size_t)(k * d) * 4, 0),
                                take((size_t)k * 4, 0),
                                take((size_t)((k + FASTKM_EXACT_LANES) * d) * 8, 0),
+                               take_quads(k, d),
                                0};
     fastkm_filter_work work = {
         .panel = take((size_t)((basis->p + 2) * kernels->panel_rows) * 4, 0),

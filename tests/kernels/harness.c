@@ -6,9 +6,10 @@
 /* The sizes stand on both sides of lanes, tiles, panels, groups and blocks. */
 static const struct {
     int64_t n, d, k;
-} SIZES[] = {{1, 1, 1},   {2, 3, 2},    {3, 2, 3},    {7, 4, 5},     {8, 5, 6},     {9, 8, 7},
-             {15, 15, 8}, {16, 16, 9},  {17, 17, 12}, {63, 7, 13},   {64, 31, 6},   {65, 33, 25},
-             {255, 3, 4}, {256, 9, 24}, {257, 6, 7},  {300, 64, 30}, {130, 100, 50}};
+} SIZES[] = {{1, 1, 1},   {2, 3, 2},    {3, 2, 3},    {7, 4, 5},     {8, 5, 6},      {9, 8, 7},
+             {15, 15, 8}, {16, 16, 9},  {17, 17, 12}, {63, 7, 13},   {64, 31, 6},    {65, 33, 25},
+             {255, 3, 4}, {256, 9, 24}, {257, 6, 7},  {300, 64, 30}, {130, 100, 50}, {70, 1, 41},
+             {90, 2, 50}, {100, 3, 63}, {80, 4, 72}};
 #define N_SIZES (sizeof SIZES / sizeof *SIZES)
 
 static void describe_columns(const problem* p, const fastkm_kernels* kernels, columns_of* columns) {
@@ -316,6 +317,7 @@ static void run_dense(const problem* p, const fastkm_kernels* kernels) {
                                   take((size_t)(k * d) * 4, 0),
                                   take((size_t)k * 4, 0),
                                   take((size_t)((k + FASTKM_EXACT_LANES) * d) * 8, 0),
+                                  take_quads(k, d),
                                   0};
     describe_columns(p, kernels, &columns);
     for (int64_t j = 0; j < k; j += 24)
