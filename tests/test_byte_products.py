@@ -210,9 +210,9 @@ def test_prediction_uses_bytes_for_many_rows_features_and_clusters(monkeypatch):
             used.append(super().engine(k))
             return used[-1]
 
-    X, centroids = clusters(20_000, 200, 100)
+    X, centroids = clusters(20_000, 200, 200)
     for n, d, k, expected in [
-        (20_000, 200, 100, True),
+        (20_000, 200, 200, True),
         (500, 200, 100, False),
         (20_000, 16, 100, False),
         (20_000, 200, 8, False),
