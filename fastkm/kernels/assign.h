@@ -96,6 +96,16 @@ static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* 
     }
 }
 
+/* ||z||^2 - 2 y.z of one centroid, of rows that are in registers. */
+static FASTKM_INLINE void low_d_products(vf y[LOW_D][TILE_VECTORS], float sq_norm, const float* z,
+                                         int64_t stride, const int d, vf product[TILE_VECTORS]) {
+    for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_set1(sq_norm);
+    for (int f = 0; f < d; f++) {
+        const vf z_f = vf_set1(z[f * stride]);
+        for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_fma(y[f][v], z_f, product[v]);
+    }
+}
+
 /* With so few features the points and the fold stay in registers, and the centroids stream past. */
 static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids,
                                      const int d, nearest_two* nearest) {
@@ -112,11 +122,7 @@ static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids*
         for (int64_t j = group; j < group + group_size; j++, tile++) {
             const vi candidate_index = vi_set1((int32_t)j);
             vf product[TILE_VECTORS];
-            for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_set1(centroids->sq_norms[j]);
-            for (int f = 0; f < d; f++) {
-                const vf z = vf_set1(tile[f * group_size]);
-                for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_fma(y[f][v], z, product[v]);
-            }
+            low_d_products(y, centroids->sq_norms[j], tile, group_size, d, product);
             for (int v = 0; v < TILE_VECTORS; v++)
                 fold(product[v], candidate_index, &best[v], &second[v], &index[v]);
         }
@@ -169,11 +175,7 @@ static FASTKM_INLINE void fold_quads(const float* panel, const fastkm_centroids*
         vf least[TILE_VECTORS];
         for (int c = 0; c < FASTKM_QUAD; c++) {
             vf product[TILE_VECTORS];
-            for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_set1(quad[c]);
-            for (int f = 0; f < d; f++) {
-                const vf z = vf_set1(quad[(1 + f) * FASTKM_QUAD + c]);
-                for (int v = 0; v < TILE_VECTORS; v++) product[v] = vf_fma(y[f][v], z, product[v]);
-            }
+            low_d_products(y, quad[c], quad + FASTKM_QUAD + c, FASTKM_QUAD, d, product);
             for (int v = 0; v < TILE_VECTORS; v++)
                 least[v] = c ? vf_min(product[v], least[v]) : product[v];
         }

@@ -44,14 +44,14 @@ static void begin_cell(const fastkm_frame* frame, const fastkm_kept_cells* cells
 static FASTKM_INLINE void box_sq_dists(const fastkm_kept_cells* cells,
                                        const fastkm_centroids* candidates, int64_t group, int64_t j,
                                        float* sq_dists) {
-    const int64_t d = cells->d, tile = j - j % FASTKM_TILE_CENTROIDS;
-    const int64_t tile_size = FASTKM_MIN(candidates->k - tile, FASTKM_TILE_CENTROIDS);
-    const float* z = candidates->tiles + tile * d + j % FASTKM_TILE_CENTROIDS;
+    const int64_t d = cells->d;
+    int64_t stride;
+    const float* z = find_in_tiles(candidates, j, &stride);
     const float* box = cells->boxes + group * 2 * d * FASTKM_CELLS_BESIDE;
     vf sq_dist[FASTKM_CELLS_BESIDE / LANES];
     for (int v = 0; v < FASTKM_CELLS_BESIDE / LANES; v++) sq_dist[v] = vf_set1(0);
     for (int64_t f = 0; f < d; f++, box += 2 * FASTKM_CELLS_BESIDE) {
-        const vf z_vf = vf_set1(-0.5f * z[f * tile_size]);
+        const vf z_vf = vf_set1(-0.5f * z[f * stride]);
         for (int v = 0; v < FASTKM_CELLS_BESIDE / LANES; v++) {
             const vf below = vf_sub(vf_load(box + v * LANES), z_vf);
             const vf above = vf_sub(z_vf, vf_load(box + FASTKM_CELLS_BESIDE + v * LANES));

@@ -20,12 +20,11 @@ static float drift_of(const double* one, const double* other, int64_t d, double 
 static void place_centroid(const fastkm_frame* frame, const fastkm_centroids* centroids,
                            int64_t place, int64_t n, int is_more, const fastkm_gaps* gaps) {
     const int64_t d = centroids->d, j = gaps->order[place], c = place % FASTKM_TILE_CENTROIDS;
-    const int64_t group = j - j % FASTKM_TILE_CENTROIDS;
-    const int64_t size = FASTKM_MIN(gaps->k - group, FASTKM_TILE_CENTROIDS);
-    const float* z = centroids->tiles + group * d + j - group;
+    int64_t stride;
+    const float* z = find_in_tiles(centroids, j, &stride);
     float* tile = gaps->tiles + (place - c) * d + c;
     const float drift = drift_of(centroids->raw + j * d, gaps->raw + j * d, d, frame->scale);
-    for (int64_t f = 0; f < d; f++) tile[f * n] = z[f * size];
+    for (int64_t f = 0; f < d; f++) tile[f * n] = z[f * stride];
     gaps->sq_norms[place] = centroids->sq_norms[j];
     gaps->drifts[place] = is_more ? (gaps->drifts[place] + drift) * (1 + GAP_SLACK) : drift;
 }

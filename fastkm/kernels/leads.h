@@ -123,22 +123,6 @@ static void follow_moves(const fastkm_frame* frame, const fastkm_centroids* cent
     if (leads->step == 0) choose_step(frame, centroids, scratch, leads);
 }
 
-/* Lists begin and on those numbers whose bits are set, n_bits at most; may write as many places.
- * Returns how many are listed. */
-static FASTKM_INLINE int64_t list_bits(uint32_t bits, int n_bits, int32_t begin, int32_t* list) {
-    static const int32_t places[16][4] = {
-        {0}, {0},    {1},    {0, 1},    {2},    {0, 2},    {1, 2},    {0, 1, 2},
-        {3}, {0, 3}, {1, 3}, {0, 1, 3}, {2, 3}, {0, 2, 3}, {1, 2, 3}, {0, 1, 2, 3}};
-    static const uint8_t counts[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
-    int64_t n_listed = 0;
-    for (int b = 0; b < n_bits; b += 4) {
-        const uint32_t four = bits >> b & 15;
-        for (int l = 0; l < 4; l++) list[n_listed + l] = begin + b + places[four][l];
-        n_listed += counts[four];
-    }
-    return n_listed;
-}
-
 /* So many rows are on their way from memory. */
 #define ROWS_BEFORE_LISTING 256
 #define ROWS_LISTED_AT_ONCE 32 /* a line of slots */

@@ -187,11 +187,7 @@ static int64_t list_nearest(const float* box, const fastkm_transposed* table, in
         const vf lowest = vf_sub(vf_load(products + j), vf_add(moved, moved));
         uint32_t open = ~vm_bits(vf_lt(limit, lowest)) & ((1u << LANES) - 1);
         if (table->k - j < LANES) open &= (1u << (table->k - j)) - 1;
-        if (!open) continue;
-        for (int l = 0; l < LANES; l++) {
-            list[n_listed] = (int32_t)j + l;
-            n_listed += open >> l & 1;
-        }
+        if (open) n_listed += list_bits(open, LANES, (int32_t)j, list + n_listed);
     }
     restore_denormals(saved);
     return n_listed;

@@ -23,6 +23,14 @@
         break;                       \
     }
 
+/* Where a centroid's -2 z begins in the tiles; its features are `stride` values apart. */
+static FASTKM_INLINE const float* find_in_tiles(const fastkm_centroids* centroids, int64_t j,
+                                                int64_t* stride) {
+    const int64_t group = j - j % FASTKM_TILE_CENTROIDS;
+    *stride = FASTKM_MIN(centroids->k - group, FASTKM_TILE_CENTROIDS);
+    return centroids->tiles + group * centroids->d + j - group;
+}
+
 #define PARTIAL_SQ_NORMS 8 /* that no product waits for the sum before it */
 
 /* z = (c - shift) * scale, rounded once, of some features of one centroid. */
@@ -88,15 +96,14 @@ static int has_quads(const fastkm_centroids* centroids) {
 
 /* From the tiles. */
 static void pack_quads(const fastkm_centroids* centroids, int64_t j_begin, int64_t j_end) {
-    const int64_t d = centroids->d, k = centroids->k;
+    const int64_t d = centroids->d;
     for (int64_t j = j_begin; j < j_end; j++) {
-        const int64_t group = j - j % FASTKM_TILE_CENTROIDS;
-        const int64_t size = FASTKM_MIN(k - group, FASTKM_TILE_CENTROIDS);
-        const float* FASTKM_RESTRICT z = centroids->tiles + group * d + j - group;
+        int64_t stride;
+        const float* FASTKM_RESTRICT z = find_in_tiles(centroids, j, &stride);
         float* FASTKM_RESTRICT quad =
             centroids->quads + (j - j % FASTKM_QUAD) * (1 + d) + j % FASTKM_QUAD;
         quad[0] = centroids->sq_norms[j];
-        for (int64_t f = 0; f < d; f++) quad[(1 + f) * FASTKM_QUAD] = z[f * size];
+        for (int64_t f = 0; f < d; f++) quad[(1 + f) * FASTKM_QUAD] = z[f * stride];
     }
     for (int64_t j = j_end; j % FASTKM_QUAD; j++) {
         float* quad = centroids->quads + (j - j % FASTKM_QUAD) * (1 + d) + j % FASTKM_QUAD;

@@ -336,7 +336,9 @@ static engine engine_of(const problem* of, const fastkm_kernels* kernels, int64_
     made.centroids.sq_norms = room((size_t)k * 4);
     made.centroids.exact = room((size_t)((k + 7) / 8 * 8 * of->d) * 8);
     made.centroids.quads =
-        of->d <= FASTKM_QUAD_FEATURES ? room((size_t)((k + 3) / 4 * 4 * (1 + of->d)) * 4) : NULL;
+        of->d <= FASTKM_QUAD_FEATURES
+            ? room((size_t)((k + FASTKM_QUAD - 1) / FASTKM_QUAD * FASTKM_QUAD * (1 + of->d)) * 4)
+            : NULL;
     made.centroids.max_norm = kernels->pack(&of->frame, &made.centroids, 0, k);
     return made;
 }

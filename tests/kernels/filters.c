@@ -158,14 +158,7 @@ static void run_rounds(const problem* p, const fastkm_kernels* kernels, const fa
                   n_tiles = (k + FASTKM_TILE_CENTROIDS - 1) / FASTKM_TILE_CENTROIDS;
     fastkm_filter filter = take_filter(p, kernels, basis, by_rows);
     fastkm_scratch scratch = take_scratch(kernels, d, k);
-    fastkm_centroids packed = {k,
-                               d,
-                               NULL,
-                               take((size_t)(k * d) * 4, 0),
-                               take((size_t)k * 4, 0),
-                               take((size_t)((k + FASTKM_EXACT_LANES) * d) * 8, 0),
-                               take_quads(k, d),
-                               0};
+    fastkm_centroids packed = take_centroids(k, d);
     fastkm_filter_work work = {
         .panel = take((size_t)((basis->p + 2) * kernels->panel_rows) * 4, 0),
         .products = take((size_t)(2 * k * kernels->panel_rows) * 4, 0),

@@ -311,18 +311,9 @@ static void run_dense(const problem* p, const fastkm_kernels* kernels) {
     const int64_t d = p->points.d, k = p->k;
     fastkm_panels panels;
     columns_of columns = take_columns(d);
-    fastkm_centroids centroids = {k,
-                                  d,
-                                  p->centroids,
-                                  take((size_t)(k * d) * 4, 0),
-                                  take((size_t)k * 4, 0),
-                                  take((size_t)((k + FASTKM_EXACT_LANES) * d) * 8, 0),
-                                  take_quads(k, d),
-                                  0};
+    fastkm_centroids centroids = take_centroids(k, d);
     describe_columns(p, kernels, &columns);
-    for (int64_t j = 0; j < k; j += 24)
-        centroids.max_norm = fmaxf(centroids.max_norm, kernels->pack(&columns.frame, &centroids, j,
-                                                                     j + 24 < k ? j + 24 : k));
+    pack_centroids(kernels, &columns.frame, p->centroids, &centroids);
     RECORD("pack: tiles", centroids.tiles, k * d);
     label_rows(p, kernels, &columns.frame, &centroids, &panels);
     label_in_bytes(p, kernels, &columns.frame, &centroids);

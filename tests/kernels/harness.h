@@ -68,7 +68,6 @@ void run_in_threads(const problem* p, const fastkm_kernels* kernels, const fastk
                     const fastkm_centroids* centroids, const columns_of* columns);
 
 /* Centroids that move, in rounds.c. */
-float* take_quads(int64_t k, int64_t d);
 fastkm_centroids take_centroids(int64_t k, int64_t d);
 void pack_centroids(const fastkm_kernels* kernels, const fastkm_frame* frame, const double* raw,
                     fastkm_centroids* packed);

@@ -1,7 +1,7 @@
 /* Centroids that move round by round, for what keeps something from one round to the next. */
 #include "harness.h"
 
-float* take_quads(int64_t k, int64_t d) {
+static float* take_quads(int64_t k, int64_t d) {
     const int64_t n_quads = (k + FASTKM_QUAD - 1) / FASTKM_QUAD;
     return d <= FASTKM_QUAD_FEATURES ? take((size_t)(n_quads * FASTKM_QUAD * (1 + d)) * 4, 0)
                                      : NULL;
