@@ -12,7 +12,7 @@ cdef class Centroids:
     cdef _Memory tiles
     cdef _Memory sq_norms
     cdef _Memory exact
-    cdef _Memory quads  # None where there are too many features
+    cdef _Memory heats  # None where there are too many features
     cdef readonly int64_t k
     cdef readonly int64_t d
 
@@ -32,11 +32,11 @@ cdef class Centroids:
         self.centroids.tiles = <float*>self.tiles.start
         self.centroids.sq_norms = <float*>self.sq_norms.start
         self.centroids.exact = <double*>self.exact.start
-        self.centroids.quads = NULL
-        if d <= FASTKM_QUAD_FEATURES:
-            self.quads = _Memory()
-            self.quads.allocate(_size(k + FASTKM_QUAD, d + 1, sizeof(float)))
-            self.centroids.quads = <float*>self.quads.start
+        self.centroids.heats = NULL
+        if d <= FASTKM_HEAT_FEATURES:
+            self.heats = _Memory()
+            self.heats.allocate(_size(FASTKM_HEAT_ROOM(k), d + 1, sizeof(float)))
+            self.centroids.heats = <float*>self.heats.start
 
     cdef int pack(self, const double[:, ::1] raw, Frame frame, _Crew crew) except -1:
         cdef int64_t step = PACKED_AT_ONCE

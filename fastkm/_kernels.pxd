@@ -13,8 +13,7 @@ cdef extern from "kernels.h" nogil:
         FASTKM_TILE_CENTROIDS
         FASTKM_RIVALS
         FASTKM_EXACT_LANES
-        FASTKM_QUAD
-        FASTKM_QUAD_FEATURES
+        FASTKM_HEAT_FEATURES
         FASTKM_MAX_CANDIDATES
         FASTKM_ALIGN
         FASTKM_GROUP_CELLS
@@ -23,6 +22,8 @@ cdef extern from "kernels.h" nogil:
         FASTKM_F16, FASTKM_F32, FASTKM_F64
         FASTKM_I8, FASTKM_U8, FASTKM_I16, FASTKM_U16
         FASTKM_I32, FASTKM_U32, FASTKM_I64, FASTKM_U64
+
+    int64_t FASTKM_HEAT_ROOM(int64_t k)
 
     ctypedef struct fastkm_points:
         const char* base
@@ -40,7 +41,7 @@ cdef extern from "kernels.h" nogil:
         float* tiles
         float* sq_norms
         double* exact
-        float* quads
+        float* heats
         float max_norm
 
     ctypedef struct fastkm_byte_centroids:

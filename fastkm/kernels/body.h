@@ -5,6 +5,7 @@
 #include "exact.h"
 #include "distances.h"
 #include "pack.h"
+#include "folds.h"
 #include "assign.h"
 #include "subspace.h"
 #include "sketches.h"

@@ -16,9 +16,9 @@
 #define FASTKM_TILE_CENTROIDS 6
 /* Centroids per group of the float64 layout. */
 #define FASTKM_EXACT_LANES 8
-/* Up to so many features have quads. */
-#define FASTKM_QUAD_FEATURES 4
-#define FASTKM_QUAD 4
+/* Up to so many features there are heats of centroids; for so many of k an array has room. */
+#define FASTKM_HEAT_FEATURES 4
+#define FASTKM_HEAT_ROOM(k) ((k) < 97 ? 128 : (k) + 31)
 /* Candidates that one proposal of k-means++ can hold: a bit each. */
 #define FASTKM_MAX_CANDIDATES 32
 /* Rows that describe takes at a time, and the rows that it lays side by side where there are fewer
@@ -97,9 +97,9 @@ typedef struct {
                      shift) * scale */
     float* sq_norms; /* (k,) ||z||^2 */
     double* exact;   /* c * exact_scale in groups of eight, each group (d, 8) */
-    float* quads;    /* norms and -2 z in groups of four, each group (1 + d, 4), the last filled up
-                        with infinite norms; NULL where there are more features */
-    float max_norm;  /* at least the largest ||z|| */
+    float* heats; /* (1 + d, FASTKM_HEAT_ROOM(k)) norms and -2 z of a few centroids together, in the
+                     instruction set's own order; NULL where there are more features */
+    float max_norm; /* at least the largest ||z|| */
 } fastkm_centroids;
 
 /* Centroids as codes of a byte a value, for products of integers; all arrays OUT of pack_bytes. */

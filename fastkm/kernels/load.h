@@ -185,7 +185,7 @@ static FASTKM_INLINE void panel_of_doubles(const double* FASTKM_RESTRICT x, cons
     }
 }
 
-#define LOW_D FASTKM_QUAD_FEATURES
+#define LOW_D FASTKM_HEAT_FEATURES
 #define WITH_CONSTANT_D(d, call) \
     switch (d) {                 \
     case 1:                      \

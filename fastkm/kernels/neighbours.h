@@ -260,7 +260,7 @@ static fastkm_centroids pack_listed(const cell_pass* pass, const fastkm_transpos
     packed.k = n_listed;
     packed.tiles = pass->mine->tiles;
     packed.sq_norms = pass->mine->sq_norms;
-    packed.quads = NULL;
+    packed.heats = NULL;
     for (int64_t group = 0; group < n_listed; group += FASTKM_TILE_CENTROIDS) {
         const int64_t n = FASTKM_MIN(n_listed - group, FASTKM_TILE_CENTROIDS);
         float* FASTKM_RESTRICT tile = packed.tiles + group * d;

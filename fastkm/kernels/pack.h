@@ -83,34 +83,67 @@ static void pack_exact(const fastkm_frame* frame, const fastkm_centroids* centro
         for (int64_t j = 0; j < n; j++) exact[f * FASTKM_EXACT_LANES + j] = raw[j * d + f] * scale;
 }
 
-/* Whether the two nearest are sought quad by quad. From so many centroids on that saves more than
- * finding the nearest of each row's quad again costs. */
-static int has_quads(const fastkm_centroids* centroids) {
-#ifdef FOLDS_QUADS
-    return centroids->quads != NULL && centroids->k >= 12 * (centroids->d + 2);
+/* A heat is some neighbouring centroids, of which only the nearest meets those of other heats. */
+#define QUAD 4
+#if defined HEAT_COLUMNS
+/* (heat size, 1 + d, heats): a value of all heats lies side by side, to be looked up. Every heat
+ * walks through all of them, which pays in a first-level cache of 32 KiB. */
+#define HAS_HEATS 1
+#define HEATS_FIT(k, d) ((k) * (1 + (d)) <= 8192)
+#define HEAT_STRIDE HEAT_COLUMNS
+#define HEAT_STEP(d) 1
+#define MEMBER_STEP(d) ((1 + (d)) * HEAT_STRIDE)
+static FASTKM_INLINE int64_t heat_size(int64_t k) {
+    return FASTKM_MAX((k + HEAT_COLUMNS - 1) / HEAT_COLUMNS, QUAD);
+}
+#elif defined FOLDS_QUADS
+/* (heats, 1 + d, heat size): a value of a heat lies side by side, to be loaded. */
+#define HAS_HEATS 1
+#define HEATS_FIT(k, d) 1
+#define HEAT_STRIDE QUAD
+#define HEAT_STEP(d) ((1 + (d)) * HEAT_STRIDE)
+#define MEMBER_STEP(d) 1
+static FASTKM_INLINE int64_t heat_size(int64_t k) {
+    (void)k;
+    return QUAD;
+}
+#endif
+
+/* Whether the two nearest are sought heat by heat. From so many centroids on that saves more
+ * than finding the nearest of each row's heat again costs. */
+static int has_heats(const fastkm_centroids* centroids) {
+#ifdef HAS_HEATS
+    const int64_t k = centroids->k, d = centroids->d;
+    return centroids->heats != NULL && k >= 12 * (d + 2) && HEATS_FIT(k, d);
 #else
     (void)centroids;
     return 0;
 #endif
 }
 
-/* From the tiles. */
-static void pack_quads(const fastkm_centroids* centroids, int64_t j_begin, int64_t j_end) {
-    const int64_t d = centroids->d;
+#ifdef HAS_HEATS
+static float* find_in_heats(const fastkm_centroids* centroids, int64_t j) {
+    const int64_t d = centroids->d, size = heat_size(centroids->k);
+    return centroids->heats + j / size * HEAT_STEP(d) + j % size * MEMBER_STEP(d);
+}
+
+/* From the tiles; the last heat is filled up with infinite norms. */
+static void pack_heats(const fastkm_centroids* centroids, int64_t j_begin, int64_t j_end) {
+    const int64_t d = centroids->d, size = heat_size(centroids->k);
     for (int64_t j = j_begin; j < j_end; j++) {
         int64_t stride;
         const float* FASTKM_RESTRICT z = find_in_tiles(centroids, j, &stride);
-        float* FASTKM_RESTRICT quad =
-            centroids->quads + (j - j % FASTKM_QUAD) * (1 + d) + j % FASTKM_QUAD;
-        quad[0] = centroids->sq_norms[j];
-        for (int64_t f = 0; f < d; f++) quad[(1 + f) * FASTKM_QUAD] = z[f * stride];
+        float* FASTKM_RESTRICT values = find_in_heats(centroids, j);
+        values[0] = centroids->sq_norms[j];
+        for (int64_t f = 0; f < d; f++) values[(1 + f) * HEAT_STRIDE] = z[f * stride];
     }
-    for (int64_t j = j_end; j % FASTKM_QUAD; j++) {
-        float* quad = centroids->quads + (j - j % FASTKM_QUAD) * (1 + d) + j % FASTKM_QUAD;
-        quad[0] = INFINITY;
-        for (int64_t f = 0; f < d; f++) quad[(1 + f) * FASTKM_QUAD] = 0;
+    for (int64_t j = j_end; j_end == centroids->k && j % size; j++) {
+        float* values = find_in_heats(centroids, j);
+        values[0] = INFINITY;
+        for (int64_t f = 0; f < d; f++) values[(1 + f) * HEAT_STRIDE] = 0;
     }
 }
+#endif
 
 static float pack(const fastkm_frame* frame, const fastkm_centroids* centroids, int64_t j_begin,
                   int64_t j_end) {
@@ -122,7 +155,9 @@ static float pack(const fastkm_frame* frame, const fastkm_centroids* centroids, 
         max_sq_norm = FASTKM_MAX(max_sq_norm, sq_norm);
     }
     for (int64_t j = j_begin; j < j_end; j += FASTKM_EXACT_LANES) pack_exact(frame, centroids, j);
-    if (has_quads(centroids)) pack_quads(centroids, j_begin, j_end);
+#ifdef HAS_HEATS
+    if (has_heats(centroids)) pack_heats(centroids, j_begin, j_end);
+#endif
     /* Rounded up past float32's rounding of z and of the root. */
     return (float)(sqrt(max_sq_norm) * (1 + 0x1p-20)) + FLT_MIN;
 }

@@ -68,9 +68,6 @@ static FASTKM_INLINE vi vi_or(vi a, vi b) {
 static FASTKM_INLINE vi vi_select(vm m, vi a, vi b) {
     return _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(b), _mm256_castsi256_ps(a), m));
 }
-static FASTKM_INLINE vi vi_add(vi a, vi b) {
-    return _mm256_add_epi32(a, b);
-}
 static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
     return _mm256_blendv_ps(b, a, m);
 }

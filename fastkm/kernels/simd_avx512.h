@@ -135,6 +135,12 @@ static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
     }
 }
 
+#define HEAT_COLUMNS 32
+/* values[column] in each lane. */
+static FASTKM_INLINE vf vf_look_up(const float values[HEAT_COLUMNS], vi column) {
+    return _mm512_permutex2var_ps(vf_load(values), column, vf_load(values + LANES));
+}
+
 #define DOUBLE_LANES 8
 typedef __m512d vd;
 static FASTKM_INLINE vd vd_set1(double a) {

@@ -79,6 +79,21 @@ static FASTKM_INLINE void vf_transpose(vf r[LANES]) {
     _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
 }
 
+#define FOLDS_QUADS 1
+static FASTKM_INLINE vf vf_load_quads(const float* const* at) {
+    return vf_load(at[0]);
+}
+/* Each of a's values four times. */
+static FASTKM_INLINE void vf_spread(vf a, vf spread[4]) {
+    spread[0] = _mm_shuffle_ps(a, a, 0x00);
+    spread[1] = _mm_shuffle_ps(a, a, 0x55);
+    spread[2] = _mm_shuffle_ps(a, a, 0xaa);
+    spread[3] = _mm_shuffle_ps(a, a, 0xff);
+}
+static FASTKM_INLINE void vf_transpose_quads(vf r[4]) {
+    vf_transpose(r);
+}
+
 #define DOUBLE_LANES 2
 typedef __m128d vd;
 static FASTKM_INLINE vd vd_set1(double a) {

@@ -335,10 +335,9 @@ static engine engine_of(const problem* of, const fastkm_kernels* kernels, int64_
     made.centroids.tiles = room((size_t)(k * of->d) * 4);
     made.centroids.sq_norms = room((size_t)k * 4);
     made.centroids.exact = room((size_t)((k + 7) / 8 * 8 * of->d) * 8);
-    made.centroids.quads =
-        of->d <= FASTKM_QUAD_FEATURES
-            ? room((size_t)((k + FASTKM_QUAD - 1) / FASTKM_QUAD * FASTKM_QUAD * (1 + of->d)) * 4)
-            : NULL;
+    made.centroids.heats = of->d <= FASTKM_HEAT_FEATURES
+                               ? room((size_t)(FASTKM_HEAT_ROOM(k) * (1 + of->d)) * 4)
+                               : NULL;
     made.centroids.max_norm = kernels->pack(&of->frame, &made.centroids, 0, k);
     return made;
 }
@@ -348,7 +347,7 @@ static void free_engine(engine* made) {
     free(made->centroids.tiles);
     free(made->centroids.sq_norms);
     free(made->centroids.exact);
-    free(made->centroids.quads);
+    free(made->centroids.heats);
 }
 
 /* What two instruction sets must have in common, bit for bit. */

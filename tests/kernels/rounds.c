@@ -1,10 +1,8 @@
 /* Centroids that move round by round, for what keeps something from one round to the next. */
 #include "harness.h"
 
-static float* take_quads(int64_t k, int64_t d) {
-    const int64_t n_quads = (k + FASTKM_QUAD - 1) / FASTKM_QUAD;
-    return d <= FASTKM_QUAD_FEATURES ? take((size_t)(n_quads * FASTKM_QUAD * (1 + d)) * 4, 0)
-                                     : NULL;
+static float* take_heats(int64_t k, int64_t d) {
+    return d <= FASTKM_HEAT_FEATURES ? take((size_t)(FASTKM_HEAT_ROOM(k) * (1 + d)) * 4, 0) : NULL;
 }
 
 fastkm_centroids take_centroids(int64_t k, int64_t d) {
@@ -14,7 +12,7 @@ fastkm_centroids take_centroids(int64_t k, int64_t d) {
                               take((size_t)(k * d) * 4, 0),
                               take((size_t)k * 4, 0),
                               take((size_t)((k + FASTKM_EXACT_LANES) * d) * 8, 0),
-                              take_quads(k, d),
+                              take_heats(k, d),
                               0};
 }
 
