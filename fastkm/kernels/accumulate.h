@@ -16,13 +16,13 @@ static FASTKM_INLINE uint64_t bits_of(double value) {
 /* Adds features [f, f_end) of a dense row's high limbs to `to` and takes them off `from`, as far as
  * these are asked for; the product is by a power of two and so exact. Returns bits of what that
  * leaves: none for most integers and float32. */
-static FASTKM_INLINE uint64_t move_high_limbs(const char* row, const int is_single, int64_t f,
+static FASTKM_INLINE uint64_t move_high_limbs(const char* row, const int32_t dtype, int64_t f,
                                               int64_t f_end, const double* FASTKM_RESTRICT scale,
                                               uint64_t* FASTKM_RESTRICT to, const int adds,
                                               uint64_t* FASTKM_RESTRICT from, const int removes) {
     uint64_t left = 0;
     for (; f < f_end; f++) {
-        const double product = load_double(row, f, is_single) * scale[f];
+        const double product = load_double(row, f, dtype) * scale[f];
         const double rounded = product + FASTKM_ROUNDING_OFFSET;
         left |= bits_of(product - (rounded - FASTKM_ROUNDING_OFFSET));
         if (adds) to[f] += bits_of(rounded);
@@ -32,13 +32,13 @@ static FASTKM_INLINE uint64_t move_high_limbs(const char* row, const int is_sing
 }
 
 /* The remainder is exact, as a difference of neighbours. */
-static FASTKM_INLINE void move_low_limbs(const char* row, const int is_single, int64_t f,
+static FASTKM_INLINE void move_low_limbs(const char* row, const int32_t dtype, int64_t f,
                                          int64_t f_end, const double* FASTKM_RESTRICT scale,
                                          double low_scale, uint64_t* FASTKM_RESTRICT to,
                                          const int adds, uint64_t* FASTKM_RESTRICT from,
                                          const int removes) {
     for (; f < f_end; f++) {
-        const double product = load_double(row, f, is_single) * scale[f];
+        const double product = load_double(row, f, dtype) * scale[f];
         const double remainder =
             product - ((product + FASTKM_ROUNDING_OFFSET) - FASTKM_ROUNDING_OFFSET);
         const uint64_t low = bits_of(remainder * low_scale + FASTKM_ROUNDING_OFFSET) -
@@ -50,17 +50,17 @@ static FASTKM_INLINE void move_low_limbs(const char* row, const int is_single, i
 
 /* Adds a row to label j_to's sums and takes it off those of j_from, as far as these are asked for.
  * Memory sends the bytes from `ahead` on meanwhile. */
-static FASTKM_INLINE void move_limbs(const char* row, const int is_single, int64_t d,
+static FASTKM_INLINE void move_limbs(const char* row, const int32_t dtype, int64_t d,
                                      const char* ahead, const fastkm_sums* sums, int64_t j_to,
                                      const int adds, int64_t j_from, const int removes) {
     const int64_t to = adds ? j_to * d : 0, from = removes ? j_from * d : 0;
-    const int64_t bytes = FEATURES_SUMMED * (is_single ? 4 : 8);
+    const int64_t bytes = FEATURES_SUMMED * item_size(dtype);
     for (int64_t f = 0; f < d; f += FEATURES_SUMMED, ahead += bytes) {
-#define MOVE(f_end)                                                                   \
-    if (move_high_limbs(row, is_single, f, f_end, sums->scale, sums->sums + to, adds, \
-                        sums->sums + from, removes))                                  \
-        move_low_limbs(row, is_single, f, f_end, sums->scale, sums->low_scale,        \
-                       sums->low_sums + to, adds, sums->low_sums + from, removes);
+#define MOVE(f_end)                                                                             \
+    if (move_high_limbs(row, dtype, f, f_end, sums->scale, sums->sums + to, adds,               \
+                        sums->sums + from, removes))                                            \
+        move_low_limbs(row, dtype, f, f_end, sums->scale, sums->low_scale, sums->low_sums + to, \
+                       adds, sums->low_sums + from, removes);
         if (f + FEATURES_SUMMED <= d) {
             for (int64_t byte = 0; byte < bytes; byte += LINE_BYTES) prefetch(ahead + byte);
             MOVE(f + FEATURES_SUMMED)
@@ -100,7 +100,7 @@ static FASTKM_INLINE int64_t accumulate_rows_of(const fastkm_points* points, con
                                                 const int32_t* rows, int64_t r_begin, int64_t r_end,
                                                 const int32_t* labels_old, const int32_t* labels,
                                                 fastkm_scratch* scratch, const fastkm_sums* sums) {
-    const int is_direct = is_dense_float(points), is_single = points->dtype == FASTKM_F32;
+    const int is_direct = is_in_place(points);
     int64_t n_changed = 0;
     int64_t ahead = next_moved(rows, r_begin, r_end, labels_old, labels, sums, &n_changed);
     while (ahead < r_end) {
@@ -115,18 +115,14 @@ static FASTKM_INLINE int64_t accumulate_rows_of(const fastkm_points* points, con
             load_row(points, i, scratch->row);
             row = (const char*)scratch->row;
         }
-#define MOVE(is_single)                                            \
-    if (adds && removes)                                           \
-        move_limbs(row, is_single, d, next, sums, to, 1, from, 1); \
-    else if (adds)                                                 \
-        move_limbs(row, is_single, d, next, sums, to, 1, from, 0); \
-    else                                                           \
-        move_limbs(row, is_single, d, next, sums, to, 0, from, 1);
-        if (is_direct && is_single) {
-            MOVE(1)
-        } else {
-            MOVE(0)
-        }
+#define MOVE(dtype)                                            \
+    if (adds && removes)                                       \
+        move_limbs(row, dtype, d, next, sums, to, 1, from, 1); \
+    else if (adds)                                             \
+        move_limbs(row, dtype, d, next, sums, to, 1, from, 0); \
+    else                                                       \
+        move_limbs(row, dtype, d, next, sums, to, 0, from, 1)
+        WITH_CONSTANT_DTYPE(is_direct ? points->dtype : FASTKM_F64, MOVE)
 #undef MOVE
     }
     return n_changed;

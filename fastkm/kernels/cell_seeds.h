@@ -245,21 +245,16 @@ static void propose_group(const fastkm_frame* frame, const fastkm_centroids* can
 /* Rows that are asked for while one is measured. */
 #define ACCEPTED_AHEAD 12
 
-/* Squared distances to a candidate of some rows. */
-static FASTKM_INLINE void dists_to(const fastkm_points* points, const fastkm_frame* frame,
-                                   const double* candidate, const int32_t* rows, int64_t n_rows,
-                                   const int64_t d, const int is_single, const int is_dense,
-                                   fastkm_scratch* scratch, double* dists) {
-    prefetch_rows(points, rows, FASTKM_MIN(n_rows, ACCEPTED_AHEAD));
+/* Squared distances to a candidate of some rows where they are. */
+static FASTKM_INLINE void dists_in_place(const fastkm_points* points, const double* candidate,
+                                         const int32_t* rows, int64_t n_rows, const int64_t d,
+                                         double* dists) {
     for (int64_t r = 0; r < n_rows; r++) {
+        const char* row = points->base + rows[r] * points->row_stride;
         if (r + ACCEPTED_AHEAD < n_rows) prefetch_rows(points, rows + r + ACCEPTED_AHEAD, 1);
-        if (is_dense) {
-            const char* row = points->base + rows[r] * points->row_stride;
-            dists[r] = scaled_sq_dist(row, is_single, candidate, d, 1, 0, NULL);
-        } else {
-            load_row(points, rows[r], scratch->row);
-            dists[r] = sq_dist(scratch->row, candidate, d, frame->exact_scale);
-        }
+#define IN_PLACE(dtype) dists[r] = scaled_sq_dist(row, dtype, candidate, d, 1, 0, NULL)
+        WITH_CONSTANT_DTYPE(points->dtype, IN_PLACE)
+#undef IN_PLACE
     }
 }
 
@@ -267,26 +262,20 @@ static void dists_of_rows(const fastkm_points* points, const fastkm_frame* frame
                           const double* candidate, const int32_t* rows, int64_t n_rows,
                           fastkm_scratch* scratch, double* dists) {
     const int64_t d = points->d;
-#define DISTS_OF(d, is_single, is_dense) \
-    dists_to(points, frame, candidate, rows, n_rows, d, is_single, is_dense, scratch, dists)
-#define DISTS_OF_SINGLES(d) DISTS_OF(d, 1, 1)
-#define DISTS_OF_DOUBLES(d) DISTS_OF(d, 0, 1)
-    if (!is_dense_float(points) || frame->exact_scale != 1) {
-        DISTS_OF(d, 0, 0);
-    } else if (points->dtype == FASTKM_F32) {
-        if (d > LOW_D)
-            DISTS_OF_SINGLES(d);
-        else
-            WITH_CONSTANT_D(d, DISTS_OF_SINGLES)
+    prefetch_rows(points, rows, FASTKM_MIN(n_rows, ACCEPTED_AHEAD));
+#define IN_PLACE(d) dists_in_place(points, candidate, rows, n_rows, d, dists)
+    if (!is_in_place(points) || frame->exact_scale != 1) {
+        for (int64_t r = 0; r < n_rows; r++) {
+            if (r + ACCEPTED_AHEAD < n_rows) prefetch_rows(points, rows + r + ACCEPTED_AHEAD, 1);
+            load_row(points, rows[r], scratch->row);
+            dists[r] = sq_dist(scratch->row, candidate, d, frame->exact_scale);
+        }
+    } else if (d > LOW_D) {
+        IN_PLACE(d);
     } else {
-        if (d > LOW_D)
-            DISTS_OF_DOUBLES(d);
-        else
-            WITH_CONSTANT_D(d, DISTS_OF_DOUBLES)
+        WITH_CONSTANT_D(d, IN_PLACE)
     }
-#undef DISTS_OF_DOUBLES
-#undef DISTS_OF_SINGLES
-#undef DISTS_OF
+#undef IN_PLACE
 }
 
 /* Takes a cell's distances that are below the rows' closest. */

@@ -73,14 +73,14 @@ static void split(const double* sample, int64_t n, int64_t d, int32_t depth, cha
 #define ROWS_SORTED_BESIDE 16
 
 static FASTKM_INLINE void sort_dense_rows(const fastkm_points* points, const fastkm_splits* splits,
-                                          int64_t i, const int is_single, uint16_t* leaves) {
+                                          int64_t i, const int32_t dtype, uint16_t* leaves) {
     int32_t node[ROWS_SORTED_BESIDE];
     const char* rows = points->base + i * points->row_stride;
     for (int r = 0; r < ROWS_SORTED_BESIDE; r++) node[r] = 1;
     for (int32_t level = 0; level < splits->depth; level++)
         for (int r = 0; r < ROWS_SORTED_BESIDE; r++) {
             const double x =
-                load_double(rows + r * points->row_stride, splits->features[node[r]], is_single);
+                load_double(rows + r * points->row_stride, splits->features[node[r]], dtype);
             node[r] = 2 * node[r] + !(x < splits->thresholds[node[r]]);
         }
     for (int r = 0; r < ROWS_SORTED_BESIDE; r++)
@@ -90,13 +90,12 @@ static FASTKM_INLINE void sort_dense_rows(const fastkm_points* points, const fas
 static void sort_rows(const fastkm_points* points, const fastkm_splits* splits, int64_t i_begin,
                       int64_t i_end, fastkm_scratch* scratch, uint16_t* leaves) {
     int64_t i = i_begin;
-    for (; is_dense_float(points) && i + ROWS_SORTED_BESIDE <= i_end; i += ROWS_SORTED_BESIDE) {
+    for (; is_in_place(points) && i + ROWS_SORTED_BESIDE <= i_end; i += ROWS_SORTED_BESIDE) {
         for (int64_t r = ROWS_SORTED_BESIDE; r < 2 * ROWS_SORTED_BESIDE && i + r < points->n; r++)
             prefetch_row(points, i + r);
-        if (points->dtype == FASTKM_F32)
-            sort_dense_rows(points, splits, i, 1, leaves);
-        else
-            sort_dense_rows(points, splits, i, 0, leaves);
+#define SORT_ROWS(dtype) sort_dense_rows(points, splits, i, dtype, leaves)
+        WITH_CONSTANT_DTYPE(points->dtype, SORT_ROWS)
+#undef SORT_ROWS
     }
     for (; i < i_end; i++) {
         int32_t node = 1;

@@ -35,7 +35,7 @@ static FASTKM_INLINE void add_value(double x, double origin, int64_t width, doub
 
 /* Adds FASTKM_MOMENT_ROWS rows, `stride` bytes apart. Memory sends the rows from i_ahead on
  * meanwhile: n_lines of them a vector. */
-static FASTKM_INLINE void add_rows(const char* rows, int64_t stride, const int is_single,
+static FASTKM_INLINE void add_rows(const char* rows, int64_t stride, const int32_t dtype,
                                    const double* origin, int64_t width, const fastkm_points* points,
                                    int64_t i_ahead, int64_t n_lines, double* moments) {
     /* A number, as it runs past the last row. */
@@ -48,7 +48,7 @@ static FASTKM_INLINE void add_rows(const char* rows, int64_t stride, const int i
         vd sum = vd_load(moments + f), sum_sq = vd_load(moments + width + f);
         vd min = vd_load(moments + 2 * width + f), max = vd_load(moments + 3 * width + f);
         for (int r = 0; r < FASTKM_MOMENT_ROWS; r++) {
-            const vd x = load_doubles(rows + r * stride, f, is_single);
+            const vd x = load_doubles(rows + r * stride, f, dtype);
             const vd difference = vd_sub(x, origin_vd);
             sum = vd_add(sum, difference);
             sum_sq = vd_add(sum_sq, vd_mul(difference, difference));
@@ -62,7 +62,7 @@ static FASTKM_INLINE void add_rows(const char* rows, int64_t stride, const int i
     }
     for (; f < width; f++)
         for (int r = 0; r < FASTKM_MOMENT_ROWS; r++)
-            add_value(load_double(rows + r * stride, f, is_single), origin[f], width, moments + f);
+            add_value(load_double(rows + r * stride, f, dtype), origin[f], width, moments + f);
 }
 
 static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end,
@@ -75,8 +75,9 @@ static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end
     const int is_dense = points->col_stride * d == points->row_stride;
     const int64_t n_lines =
         is_dense ? step * points->row_stride * DOUBLE_LANES / width / LINE_BYTES : 0;
-    const int is_single = points->dtype == FASTKM_F32;
-    const int is_direct = is_dense_float(points) && (n_beside == 1 || is_dense);
+    const int is_direct = is_in_place(points) && (n_beside == 1 || is_dense);
+    const int64_t stride =
+        is_direct ? n_beside * points->row_stride : width * (int64_t)sizeof *rows;
     int64_t i = i_begin;
     for (int64_t c = 0; c < width; c++) {
         origin[c] = moments->origin[c % d];
@@ -87,15 +88,13 @@ static void describe(const fastkm_points* points, int64_t i_begin, int64_t i_end
     for (; i + step <= i_end; i += step) {
         const char* source = points->base + i * points->row_stride;
         const int64_t i_ahead = FASTKM_MIN(i + 2 * step, points->n);
-        if (!is_direct) load_rows(points, i, step, rows);
-#define ADD_ROWS(first, stride, is_single) \
-    add_rows(first, stride, is_single, origin, width, points, i_ahead, n_lines, beside)
-        if (!is_direct)
-            ADD_ROWS((const char*)rows, width * (int64_t)sizeof *rows, 0);
-        else if (is_single)
-            ADD_ROWS(source, n_beside * points->row_stride, 1);
-        else
-            ADD_ROWS(source, n_beside * points->row_stride, 0);
+        if (!is_direct) {
+            load_rows(points, i, step, rows);
+            source = (const char*)rows;
+        }
+#define ADD_ROWS(dtype) \
+    add_rows(source, stride, dtype, origin, width, points, i_ahead, n_lines, beside)
+        WITH_CONSTANT_DTYPE(is_direct ? points->dtype : FASTKM_F64, ADD_ROWS)
 #undef ADD_ROWS
     }
     for (; i < i_end; i++) {

@@ -67,13 +67,6 @@ static int32_t exact_label(const fastkm_points* points, const fastkm_frame* fram
     return (int32_t)first_of_least(scratch->dists, centroids->k);
 }
 
-/* The first n of a vector's doubles, and zeros. */
-static FASTKM_INLINE vd load_few_doubles(const char* row, int64_t f, int64_t n,
-                                         const int is_single) {
-    return is_single ? vd_load_few_f32((const float*)row + f, n)
-                     : vd_load_few((const double*)row + f, n);
-}
-
 /* Sixteen partial sums, feature f into sum f mod 16, then halves added to halves: the same order,
  * and so the same bits, for every vector width. */
 #define PARTIAL_SUMS 16
@@ -94,20 +87,21 @@ static FASTKM_INLINE vd scaled_difference(vd x, vd c, vd scale, const int is_sca
     return is_scaled ? vd_sub(vd_mul(x, scale), vd_mul(c, scale)) : vd_sub(x, c);
 }
 
-/* Of a dense row of float32 or float64; memory sends the bytes from `ahead` on meanwhile. */
-static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
+/* Of a row where it is; memory sends the bytes from `ahead` on meanwhile. */
+static FASTKM_INLINE double scaled_sq_dist(const char* row, const int32_t dtype,
                                            const double* centroid, int64_t d, double scale,
                                            const int is_scaled, const char* ahead) {
-    const int64_t d_vector = d - d % PARTIAL_SUMS, size = is_single ? 4 : 8;
+    const int64_t d_vector = d - d % PARTIAL_SUMS, size = item_size(dtype);
     double partial[PARTIAL_SUMS];
     vd sum[PARTIAL_SUMS / DOUBLE_LANES];
     const vd scale_vd = vd_set1(scale);
     for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) sum[v] = vd_set1(0);
     for (int64_t f = 0; f < d_vector; f += PARTIAL_SUMS) {
-        for (int64_t byte = 0; ahead && byte < PARTIAL_SUMS * size; byte += LINE_BYTES)
+        const int is_line = PARTIAL_SUMS * size >= LINE_BYTES || f * size % LINE_BYTES == 0;
+        for (int64_t byte = 0; ahead && is_line && byte < PARTIAL_SUMS * size; byte += LINE_BYTES)
             prefetch(ahead + f * size + byte);
         for (int v = 0; v < PARTIAL_SUMS / DOUBLE_LANES; v++) {
-            const vd x = load_doubles(row, f + v * DOUBLE_LANES, is_single);
+            const vd x = load_doubles(row, f + v * DOUBLE_LANES, dtype);
             const vd difference =
                 scaled_difference(x, vd_load(centroid + f + v * DOUBLE_LANES), scale_vd, is_scaled);
             sum[v] = vd_add(sum[v], vd_mul(difference, difference));
@@ -118,7 +112,7 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
         const int64_t f = d_vector + v * DOUBLE_LANES;
         if (f >= d) break;
         const vd difference =
-            scaled_difference(load_few_doubles(row, f, d - f, is_single),
+            scaled_difference(load_few_doubles(row, f, d - f, dtype),
                               vd_load_few(centroid + f, d - f), scale_vd, is_scaled);
         sum[v] = vd_add(sum[v], vd_mul(difference, difference));
     }
@@ -139,15 +133,17 @@ static FASTKM_INLINE double scaled_sq_dist(const char* row, const int is_single,
 static double sq_dist(const double* row, const double* centroid, int64_t d, double scale) {
     if (d <= LOW_D) {
         double low_d = 0;
-#define LOW_D_SQ_DIST(constant_d)                                                              \
-    low_d = scale == 1 ? scaled_sq_dist((const char*)row, 0, centroid, constant_d, 1, 0, NULL) \
-                       : scaled_sq_dist((const char*)row, 0, centroid, constant_d, scale, 1, NULL)
+#define LOW_D_SQ_DIST(constant_d)                                                            \
+    low_d =                                                                                  \
+        scale == 1                                                                           \
+            ? scaled_sq_dist((const char*)row, FASTKM_F64, centroid, constant_d, 1, 0, NULL) \
+            : scaled_sq_dist((const char*)row, FASTKM_F64, centroid, constant_d, scale, 1, NULL)
         WITH_CONSTANT_D(d, LOW_D_SQ_DIST)
 #undef LOW_D_SQ_DIST
         return low_d;
     }
-    return scale == 1 ? scaled_sq_dist((const char*)row, 0, centroid, d, 1, 0, NULL)
-                      : scaled_sq_dist((const char*)row, 0, centroid, d, scale, 1, NULL);
+    return scale == 1 ? scaled_sq_dist((const char*)row, FASTKM_F64, centroid, d, 1, 0, NULL)
+                      : scaled_sq_dist((const char*)row, FASTKM_F64, centroid, d, scale, 1, NULL);
 }
 
 /* Of row i, read where it is if it can be; memory sends row i_ahead meanwhile, unless it is
@@ -158,10 +154,11 @@ static FASTKM_INLINE double row_sq_dist_ahead(const fastkm_points* points,
                                               fastkm_scratch* scratch) {
     const int64_t d = points->d;
     const char* row = points->base + i * points->row_stride;
-    if (d > LOW_D && frame->exact_scale == 1 && is_dense_float(points)) {
+    if (d > LOW_D && frame->exact_scale == 1 && is_in_place(points)) {
         const char* ahead = i_ahead < 0 ? NULL : points->base + i_ahead * points->row_stride;
-        return points->dtype == FASTKM_F32 ? scaled_sq_dist(row, 1, centroid, d, 1, 0, ahead)
-                                           : scaled_sq_dist(row, 0, centroid, d, 1, 0, ahead);
+#define IN_PLACE(dtype) return scaled_sq_dist(row, dtype, centroid, d, 1, 0, ahead)
+        WITH_CONSTANT_DTYPE(points->dtype, IN_PLACE)
+#undef IN_PLACE
     }
     if (i_ahead >= 0) prefetch_row(points, i_ahead);
     load_row(points, i, scratch->row);
@@ -178,42 +175,46 @@ static FASTKM_INLINE double row_sq_dist(const fastkm_points* points, const fastk
 #define ROWS_AHEAD 4
 #define BYTES_AHEAD 1024
 
-/* Of rows that can be read where they are. */
-static FASTKM_INLINE void own_dense_rows(const fastkm_points* points,
-                                         const fastkm_centroids* centroids, int64_t i_begin,
-                                         int64_t i_end, const int32_t* labels, const int64_t d,
-                                         const int is_single, double* sq_dists_out) {
-    const int64_t n_ahead = FASTKM_MAX(BYTES_AHEAD / (d * (is_single ? 4 : 8)), ROWS_AHEAD);
+/* Of rows where they are. */
+static FASTKM_INLINE void own_rows_in_place(const fastkm_points* points,
+                                            const fastkm_centroids* centroids, int64_t i_begin,
+                                            int64_t i_end, const int32_t* labels, const int64_t d,
+                                            const int32_t dtype, double* sq_dists_out) {
+    const int64_t n_ahead = FASTKM_MAX(BYTES_AHEAD / (d * item_size(dtype)), ROWS_AHEAD);
     for (int64_t i = i_begin; i < i_end; i++) {
         const int64_t i_ahead = FASTKM_MIN(i + n_ahead, points->n - 1);
-        sq_dists_out[i - i_begin] = scaled_sq_dist(points->base + i * points->row_stride, is_single,
+        sq_dists_out[i - i_begin] = scaled_sq_dist(points->base + i * points->row_stride, dtype,
                                                    centroids->raw + labels[i] * d, d, 1, 0,
                                                    points->base + i_ahead * points->row_stride);
     }
+}
+
+static FASTKM_INLINE void own_sq_dists_of(const fastkm_points* points,
+                                          const fastkm_centroids* centroids, int64_t i_begin,
+                                          int64_t i_end, const int32_t* labels, const int64_t d,
+                                          double* sq_dists_out) {
+#define IN_PLACE(dtype) \
+    own_rows_in_place(points, centroids, i_begin, i_end, labels, d, dtype, sq_dists_out)
+    WITH_CONSTANT_DTYPE(points->dtype, IN_PLACE)
+#undef IN_PLACE
 }
 
 static void own_sq_dists(const fastkm_points* points, const fastkm_frame* frame,
                          const fastkm_centroids* centroids, int64_t i_begin, int64_t i_end,
                          const int32_t* labels, fastkm_scratch* scratch, double* sq_dists_out) {
     const int64_t d = points->d;
-#define OWN_SINGLES(d) own_dense_rows(points, centroids, i_begin, i_end, labels, d, 1, sq_dists_out)
-#define OWN_DOUBLES(d) own_dense_rows(points, centroids, i_begin, i_end, labels, d, 0, sq_dists_out)
-    if (!is_dense_float(points) || frame->exact_scale != 1) {
+#define OWN_SQ_DISTS(d) own_sq_dists_of(points, centroids, i_begin, i_end, labels, d, sq_dists_out)
+    if (!is_in_place(points) || frame->exact_scale != 1) {
         for (int64_t i = i_begin; i < i_end; i++) {
             prefetch_row(points, FASTKM_MIN(i + ROWS_AHEAD, points->n - 1));
             load_row(points, i, scratch->row);
             sq_dists_out[i - i_begin] =
                 sq_dist(scratch->row, centroids->raw + labels[i] * d, d, frame->exact_scale);
         }
-    } else if (points->dtype == FASTKM_F32 && d <= LOW_D) {
-        WITH_CONSTANT_D(d, OWN_SINGLES)
-    } else if (points->dtype == FASTKM_F32) {
-        OWN_SINGLES(d);
     } else if (d <= LOW_D) {
-        WITH_CONSTANT_D(d, OWN_DOUBLES)
+        WITH_CONSTANT_D(d, OWN_SQ_DISTS)
     } else {
-        OWN_DOUBLES(d);
+        OWN_SQ_DISTS(d);
     }
-#undef OWN_SINGLES
-#undef OWN_DOUBLES
+#undef OWN_SQ_DISTS
 }

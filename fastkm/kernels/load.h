@@ -72,14 +72,42 @@ static void load(const fastkm_points* points, const int64_t* rows, int64_t n_row
     for (int64_t r = 0; r < n_rows; r++) load_row(points, rows[r], out + r * points->d);
 }
 
-/* Values of a dense row of float32 or float64. */
-static FASTKM_INLINE vd load_doubles(const char* row, int64_t f, const int is_single) {
-    return is_single ? vd_load_f32((const float*)row + f) : vd_load((const double*)row + f);
+/* Calls function(..., dtype) with the dtype of rows that vectors read where they are as a
+ * compile-time constant. */
+#define WITH_CONSTANT_DTYPE(dtype, call) \
+    switch (dtype) {                     \
+    case FASTKM_U8:                      \
+        call(FASTKM_U8);                 \
+        break;                           \
+    case FASTKM_F32:                     \
+        call(FASTKM_F32);                \
+        break;                           \
+    default:                             \
+        call(FASTKM_F64);                \
+        break;                           \
+    }
+
+/* Values of such a row. */
+static FASTKM_INLINE vd load_doubles(const char* row, int64_t f, const int32_t dtype) {
+    return dtype == FASTKM_U8    ? vd_load_u8((const uint8_t*)row + f)
+           : dtype == FASTKM_F32 ? vd_load_f32((const float*)row + f)
+                                 : vd_load((const double*)row + f);
 }
-static FASTKM_INLINE double load_double(const char* row, int64_t f, const int is_single) {
+/* The first n of them from f on, and zeros. */
+static FASTKM_INLINE vd load_few_doubles(const char* row, int64_t f, int64_t n,
+                                         const int32_t dtype) {
+    uint8_t few[DOUBLE_LANES] = {0};
+    if (dtype == FASTKM_F32) return vd_load_few_f32((const float*)row + f, n);
+    if (dtype == FASTKM_F64) return vd_load_few((const double*)row + f, n);
+    for (int l = 0; l < DOUBLE_LANES; l++)
+        if (l < n) few[l] = (uint8_t)row[f + l];
+    return vd_load_u8(few);
+}
+static FASTKM_INLINE double load_double(const char* row, int64_t f, const int32_t dtype) {
     float single;
     double value;
-    if (is_single) {
+    if (dtype == FASTKM_U8) return (uint8_t)row[f];
+    if (dtype == FASTKM_F32) {
         memcpy(&single, row + f * (int64_t)sizeof single, sizeof single);
         return single;
     }
@@ -89,7 +117,7 @@ static FASTKM_INLINE double load_double(const char* row, int64_t f, const int is
 
 #define LINE_BYTES 64
 
-static int64_t item_size(int32_t dtype) {
+static FASTKM_INLINE int64_t item_size(int32_t dtype) {
     switch (dtype) {
     case FASTKM_I8:
     case FASTKM_U8:
@@ -107,10 +135,14 @@ static int64_t item_size(int32_t dtype) {
     }
 }
 
-/* Whether vectors can read a row where it is. */
 static int is_dense_float(const fastkm_points* points) {
     return (points->dtype == FASTKM_F32 || points->dtype == FASTKM_F64) &&
            points->col_stride == item_size(points->dtype);
+}
+
+/* Whether vectors read a row where it is. */
+static int is_in_place(const fastkm_points* points) {
+    return is_dense_float(points) || (points->dtype == FASTKM_U8 && points->col_stride == 1);
 }
 
 /* Asks memory for a dense row that is read soon. */

@@ -54,10 +54,8 @@ static void centre_row(const fastkm_points* points, const fastkm_frame* frame, i
             vf_store(y + f, centred_doubles(source + f * 8, frame->shift + f, scale));
     }
     for (; f < d; f += CENTRE_COLUMNS) {
-        float values[1][CENTRE_COLUMNS];
         const int64_t width = FASTKM_MIN(d - f, CENTRE_COLUMNS);
-        centre_rows(points, frame, i, 1, f, width, values);
-        memcpy(y + f, values[0], (size_t)width * sizeof *y);
+        centre_rows(points, frame, i, 1, f, width, (float (*)[CENTRE_COLUMNS])(y + f));
     }
 }
 

@@ -152,6 +152,9 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE vd vd_load_f32(const float* p) {
     return _mm512_cvtps_pd(_mm256_loadu_ps(p));
 }
+static FASTKM_INLINE vd vd_load_u8(const uint8_t* p) {
+    return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+}
 static FASTKM_INLINE __mmask8 vd_first(int64_t n) {
     return (__mmask8)(n < DOUBLE_LANES ? (1u << n) - 1 : 0xff);
 }

@@ -104,6 +104,10 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE vd vd_load_f32(const float* p) {
     return vcvt_f64_f32(vld1_f32(p));
 }
+static FASTKM_INLINE vd vd_load_u8(const uint8_t* p) {
+    const double lanes[DOUBLE_LANES] = {p[0], p[1]};
+    return vd_load(lanes);
+}
 static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};
     for (int l = 0; l < DOUBLE_LANES; l++)

@@ -133,6 +133,10 @@ static FASTKM_INLINE vd vd_load_f32(const float* p) {
     const double lanes[DOUBLE_LANES] = {singles[0], singles[1]};
     return vd_load(lanes);
 }
+static FASTKM_INLINE vd vd_load_u8(const uint8_t* p) {
+    const double lanes[DOUBLE_LANES] = {p[0], p[1]};
+    return vd_load(lanes);
+}
 /* By memcpy, as rows need not be aligned. */
 static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};

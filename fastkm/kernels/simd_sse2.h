@@ -105,6 +105,9 @@ static FASTKM_INLINE vd vd_load(const double* p) {
 static FASTKM_INLINE vd vd_load_f32(const float* p) {
     return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i*)p)));
 }
+static FASTKM_INLINE vd vd_load_u8(const uint8_t* p) {
+    return _mm_setr_pd(p[0], p[1]);
+}
 /* By memcpy, as rows need not be aligned. */
 static FASTKM_INLINE vd vd_load_few(const double* p, int64_t n) {
     double few[DOUBLE_LANES] = {0};
