@@ -32,8 +32,8 @@ static void sort_rows(const problem* p, const fastkm_kernels* kernels, int32_t* 
     CHECK(at == n, "sort: each row has a leaf");
 }
 
-static fastkm_kept_cells keep_cells(const problem* p, const fastkm_kernels* kernels,
-                                    const fastkm_frame* frame) {
+fastkm_kept_cells keep_cells(const problem* p, const fastkm_kernels* kernels,
+                             const fastkm_frame* frame) {
     const int64_t n = p->points.n, d = p->points.d;
     const int64_t n_groups = (n - 1) / (FASTKM_CELLS_BESIDE * FASTKM_CELL_ROWS) + 1;
     const int64_t n_cells = n_groups * FASTKM_CELLS_BESIDE, n_rows = n_cells * FASTKM_CELL_ROWS;

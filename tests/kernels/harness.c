@@ -326,6 +326,7 @@ static void run_dense(const problem* p, const fastkm_kernels* kernels) {
     label_by_gaps(p, kernels, &columns);
     label_by_leads(p, kernels, &columns);
     label_in_cells(p, kernels, &columns);
+    seed_in_cells(p, kernels, &columns.frame);
     propose_in_codes(p, kernels, &columns.frame);
     const fastkm_basis basis = find_directions(p, kernels, &columns.frame);
     if (basis.p) label_by_filter(p, kernels, &columns.frame, &basis);

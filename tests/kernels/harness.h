@@ -77,6 +77,10 @@ void check_sums(const problem* p, const fastkm_kernels* kernels, const fastkm_su
                 const int32_t* labels, fastkm_scratch* scratch, const char* name);
 
 void run_beside(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
+/* Rows in cells of neighbours, in gaps.c. */
+fastkm_kept_cells keep_cells(const problem* p, const fastkm_kernels* kernels,
+                             const fastkm_frame* frame);
+void seed_in_cells(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame);
 void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
 void label_by_leads(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
 void label_in_cells(const problem* p, const fastkm_kernels* kernels, const columns_of* columns);
