@@ -463,7 +463,8 @@ static FASTKM_INLINE vf gather_columns(const fastkm_points* points, const fastkm
             if (is_single)
                 memcpy(&y[c][r], row + f * 4, 4);
             else
-                y[c][r] = (float)((load_double(row, f, 0) - frame->shift[f]) * frame->scale);
+                y[c][r] =
+                    (float)((load_double(row, f, FASTKM_F64) - frame->shift[f]) * frame->scale);
         }
     }
     for (int64_t c = 0; c < n_columns; c++) {
@@ -504,7 +505,7 @@ static FASTKM_INLINE void gather_dense_panel(const fastkm_points* points, const 
 #define COLUMNS(n_columns)                                                         \
     sq_norm = gather_columns(points, frame, here, n_here, is_single, f, n_columns, \
                              columns + f * PANEL_ROWS, sq_norm)
-        if (points->d <= LOW_D) {
+        if (f == 0 && points->d <= LOW_D) {
             WITH_CONSTANT_D(points->d, COLUMNS)
         } else {
             for (; f < points->d; f += LANES) COLUMNS(FASTKM_MIN(points->d - f, LANES));

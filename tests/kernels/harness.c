@@ -9,7 +9,7 @@ static const struct {
 } SIZES[] = {{1, 1, 1},   {2, 3, 2},    {3, 2, 3},    {7, 4, 5},     {8, 5, 6},      {9, 8, 7},
              {15, 15, 8}, {16, 16, 9},  {17, 17, 12}, {63, 7, 13},   {64, 31, 6},    {65, 33, 25},
              {255, 3, 4}, {256, 9, 24}, {257, 6, 7},  {300, 64, 30}, {130, 100, 50}, {70, 1, 41},
-             {90, 2, 50}, {100, 3, 63}, {80, 4, 72},  {150, 2, 133}};
+             {90, 2, 50}, {100, 3, 63}, {80, 4, 72},  {150, 2, 133}, {190, 4, 20}};
 #define N_SIZES (sizeof SIZES / sizeof *SIZES)
 
 static void describe_columns(const problem* p, const fastkm_kernels* kernels, columns_of* columns) {

@@ -61,7 +61,10 @@ void release_all(void) {
 }
 
 fastkm_scratch take_scratch(const fastkm_kernels* kernels, int64_t d, int64_t k) {
-    return fastkm_scratch_in(take(fastkm_scratch_bytes(kernels, d, k), 0), kernels, d, k);
+    fastkm_scratch scratch =
+        fastkm_scratch_in(take(fastkm_scratch_bytes(kernels, d, k), 0), kernels, d, k);
+    scratch.panel = take((size_t)(d * kernels->panel_rows) * 4, 0); /* with guards of its own */
+    return scratch;
 }
 
 columns_of take_columns(int64_t d) {
