@@ -135,8 +135,7 @@ static FASTKM_INLINE void gain_by_tile(const float* panel, const fastkm_centroid
                                        int64_t row, const double* row_weights, lines_ahead* ahead,
                                        cell_gains* found) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-    products(panel, candidates->tiles + j_begin * candidates->d, candidates->sq_norms + j_begin,
-             candidates->d, n_candidates, ahead, product);
+    products_of_tile(panel, candidates, j_begin, n_candidates, ahead, product);
     for (int j = 0; j < n_candidates; j++) {
         uint64_t above = 0;
         vf gain = found->gains[j_begin + j];

@@ -64,6 +64,15 @@ static FASTKM_INLINE void products(const float* panel, const float* tile, const 
     add_products(panel, tile, d, n_centroids, ahead, product);
 }
 
+/* Of the tile that begins with centroid j_begin. */
+static FASTKM_INLINE void products_of_tile(const float* panel, const fastkm_centroids* centroids,
+                                           int64_t j_begin, const int n_centroids,
+                                           lines_ahead* ahead,
+                                           vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS]) {
+    products(panel, centroids->tiles + j_begin * centroids->d, centroids->sq_norms + j_begin,
+             centroids->d, n_centroids, ahead, product);
+}
+
 /* Nearest and second nearest so far of a panel's points. */
 typedef struct {
     float best[PANEL_ROWS], second[PANEL_ROWS];
@@ -82,8 +91,7 @@ static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* 
                                     int64_t j_begin, const int n_centroids, lines_ahead* ahead,
                                     nearest_two* nearest) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-    products(panel, centroids->tiles + j_begin * centroids->d, centroids->sq_norms + j_begin,
-             centroids->d, n_centroids, ahead, product);
+    products_of_tile(panel, centroids, j_begin, n_centroids, ahead, product);
     for (int v = 0; v < TILE_VECTORS; v++) {
         vf best = vf_load(nearest->best + v * LANES);
         vf second = vf_load(nearest->second + v * LANES);
@@ -93,6 +101,17 @@ static FASTKM_INLINE void fold_tile(const float* panel, const fastkm_centroids* 
         vf_store(nearest->best + v * LANES, best);
         vf_store(nearest->second + v * LANES, second);
         vi_store(nearest->index + v * LANES, index);
+    }
+}
+
+/* With so few features the points and the fold stay in registers, and the centroids stream past. */
+static FASTKM_INLINE void begin_low_d(const float* panel, const int d, vf y[LOW_D][TILE_VECTORS],
+                                      vf best[TILE_VECTORS], vf second[TILE_VECTORS],
+                                      vi index[TILE_VECTORS]) {
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        for (int f = 0; f < d; f++) y[f][v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
+        best[v] = second[v] = vf_set1(INFINITY);
+        index[v] = vi_set1(0);
     }
 }
 
@@ -106,16 +125,11 @@ static FASTKM_INLINE void low_d_products(vf y[LOW_D][TILE_VECTORS], float sq_nor
     }
 }
 
-/* With so few features the points and the fold stay in registers, and the centroids stream past. */
 static FASTKM_INLINE void fold_low_d(const float* panel, const fastkm_centroids* centroids,
                                      const int d, nearest_two* nearest) {
     vf y[LOW_D][TILE_VECTORS], best[TILE_VECTORS], second[TILE_VECTORS];
     vi index[TILE_VECTORS];
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        for (int f = 0; f < d; f++) y[f][v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
-        best[v] = second[v] = vf_set1(INFINITY);
-        index[v] = vi_set1(0);
-    }
+    begin_low_d(panel, d, y, best, second, index);
     for (int64_t group = 0; group < centroids->k; group += FASTKM_TILE_CENTROIDS) {
         const int64_t group_size = FASTKM_MIN(centroids->k - group, FASTKM_TILE_CENTROIDS);
         const float* tile = centroids->tiles + group * d;
@@ -179,11 +193,7 @@ static FASTKM_INLINE void fold_heats(const float* panel, const fastkm_centroids*
     const int32_t size = (int32_t)heat_size(centroids->k);
     vf y[LOW_D][TILE_VECTORS], best[TILE_VECTORS], second[TILE_VECTORS];
     vi index[TILE_VECTORS];
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        for (int f = 0; f < d; f++) y[f][v] = vf_load(panel + f * PANEL_ROWS + v * LANES);
-        best[v] = second[v] = vf_set1(INFINITY);
-        index[v] = vi_set1(0);
-    }
+    begin_low_d(panel, d, y, best, second, index);
     const float* heat = centroids->heats;
     for (int32_t h = 0; (int64_t)h * size < centroids->k; h++, heat += HEAT_STEP(d)) {
         const float* z = heat;

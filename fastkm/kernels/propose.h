@@ -26,8 +26,7 @@ static FASTKM_INLINE void propose_tile(const float* panel, const fastkm_centroid
                                        int64_t j_begin, const int n_candidates, lines_ahead* ahead,
                                        proposal* found) {
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
-    products(panel, candidates->tiles + j_begin * candidates->d, candidates->sq_norms + j_begin,
-             candidates->d, n_candidates, ahead, product);
+    products_of_tile(panel, candidates, j_begin, n_candidates, ahead, product);
     for (int j = 0; j < n_candidates; j++) {
         mark_possible(product[j], j_begin + j, found->limits, found->possible);
         for (int v = 0; v < TILE_VECTORS; v++)

@@ -27,21 +27,10 @@ static fastkm_cell_state begin_state(const seeding* s) {
     return state;
 }
 
-/* The oracle's gain, and the sum that it is a difference from. */
-static double gain_of(const seeding* s, const double* weights, int64_t j, double* size) {
-    double gain = 0;
-    *size = 0;
-    for (int64_t i = 0; i < s->p->points.n; i++) {
-        const double weight = weights ? weights[i] : 1;
-        gain += weight * fmax(s->closest[i] - s->p->sq_dists[i * s->p->k + j], 0);
-        *size += weight * s->closest[i];
-    }
-    return gain;
-}
-
 static void propose_all(const seeding* s, const double* weights, const fastkm_cell_state* state) {
     const int64_t n = s->p->points.n, d = s->p->points.d, k = s->candidates->k;
     double *gains = take((size_t)k * 8, 8), *errors = take((size_t)k * 8, 8);
+    const double rounding = 1e-14 * (double)(n + d) * potential_of(s->p, s->closest, weights);
     double totals[MOST_CANDIDATES] = {0}, doubts[MOST_CANDIDATES] = {0};
     for (int64_t g = 0; g < s->n_groups; g++) {
         s->kernels->propose_group(s->frame, s->candidates, &s->cells, g, weights, state, gains,
@@ -52,9 +41,8 @@ static void propose_all(const seeding* s, const double* weights, const fastkm_ce
         }
     }
     for (int64_t j = 0; j < k; j++) {
-        double size;
-        const double gain = gain_of(s, weights, j, &size);
-        CHECK(!(fabs(totals[j] - gain) > doubts[j] + 1e-14 * (double)(n + d) * size),
+        const double gain = gain_of(s->p, s->closest, weights, j);
+        CHECK(!(fabs(totals[j] - gain) > doubts[j] + rounding),
               "propose_group: gains of the oracle, to within the errors");
         for (int64_t place = 0; place < n; place++) {
             const int64_t i = s->cells.order[place], cell = place / FASTKM_CELL_ROWS;

@@ -228,14 +228,6 @@ static void measure(const problem* p, const fastkm_kernels* kernels, const fastk
         }
 }
 
-/* Gains of candidates over closest, as the oracle has them: only rows that come nearer count. */
-static double gain_of(const problem* p, const double* closest, int64_t j) {
-    double gain = 0;
-    for (int64_t i = 0; i < p->points.n; i++)
-        gain += p->weights[i] * fmax(closest[i] - p->sq_dists[i * p->k + j], 0);
-    return gain;
-}
-
 static void seed(const problem* p, const fastkm_kernels* kernels, const fastkm_frame* frame,
                  const fastkm_centroids* candidates, const fastkm_panels* panels) {
     const int64_t n = p->points.n, d = p->points.d, k = p->k;
@@ -270,16 +262,15 @@ static void seed(const problem* p, const fastkm_kernels* kernels, const fastkm_f
         }
         RECORD("settle: masks", masks, n);
         for (int64_t j = 0; j < k; j++)
-            CHECK(totals[j] <= 1e-12 * gain_of(p, closest, j),
+            CHECK(totals[j] <= 1e-12 * gain_of(p, closest, p->weights, j),
                   "propose: gains less their errors are bounds");
     }
     if (n <= FASTKM_BLOCK_ROWS)
         for (int64_t j = 0; j < k; j++) {
-            const double gain = gain_of(p, closest, j);
+            const double gain = gain_of(p, closest, p->weights, j);
             /* Differences of distances, which may cancel, round. */
-            double size = 0;
-            for (int64_t i = 0; i < n; i++) size += p->weights[i] * closest[i];
-            CHECK(fabs(gains[j] - gain) <= 1e-14 * (double)(n + d) * size,
+            CHECK(fabs(gains[j] - gain) <=
+                      1e-14 * (double)(n + d) * potential_of(p, closest, p->weights),
                   "settle: gains of the oracle");
         }
     for (int64_t i = 0; i < n; i += FASTKM_BLOCK_ROWS)

@@ -39,6 +39,11 @@ problem make_problem(int64_t n, int64_t d, int64_t k, int kind, int layout, int 
 void find_nearest(const double* X, const double* centroids, int64_t n, int64_t d, int64_t k,
                   double* sq_dists, int32_t* labels);
 
+/* What a candidate gains over closest, where only rows that come nearer count, and what there is to
+ * gain; weights may be NULL. */
+double gain_of(const problem* p, const double* closest, const double* weights, int64_t j);
+double potential_of(const problem* p, const double* closest, const double* weights);
+
 /* Memory so many bytes behind a multiple of FASTKM_ALIGN, garbage in it and guards around it. */
 void* take(size_t n_bytes, size_t off);
 void* zeros(size_t n_bytes, size_t off);

@@ -77,6 +77,21 @@ columns_of take_columns(int64_t d) {
     return columns;
 }
 
+/* ---- what seeding asks of the oracle ---- */
+
+double gain_of(const problem* p, const double* closest, const double* weights, int64_t j) {
+    double gain = 0;
+    for (int64_t i = 0; i < p->points.n; i++)
+        gain += (weights ? weights[i] : 1) * fmax(closest[i] - p->sq_dists[i * p->k + j], 0);
+    return gain;
+}
+
+double potential_of(const problem* p, const double* closest, const double* weights) {
+    double sum = 0;
+    for (int64_t i = 0; i < p->points.n; i++) sum += (weights ? weights[i] : 1) * closest[i];
+    return sum;
+}
+
 /* ---- the record ---- */
 
 static struct {
