@@ -62,7 +62,7 @@ cdef class CellGaps:
         return 0
 
     cdef int place_scratches(self) except -1:
-        cdef int64_t size = self.gaps.n_tiles * self.crew.kernels.panel_rows, t
+        cdef int64_t size = self.gaps.n_tiles * FASTKM_CELL_ROWS, t
         cdef float* memory
         self.own_memory = _Memory()
         self.own_memory.allocate(_size(self.crew.n_threads, self.gaps.stride + 2 * size, sizeof(float)))

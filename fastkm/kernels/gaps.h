@@ -107,65 +107,73 @@ static int64_t list_tiles(const fastkm_gaps* gaps, int64_t cell, int64_t n_rows,
     return n_listed;
 }
 
-/* The two nearest of a tile alone, and into those of all. */
+/* Of a cell's rows, in whole panels of which the last may be short. */
+typedef struct {
+    int64_t n_values; /* of the rows' panels */
+    float best[FASTKM_CELL_ROWS], second[FASTKM_CELL_ROWS];
+    int32_t index[FASTKM_CELL_ROWS]; /* places */
+    float norm;                      /* at least the rows' norms */
+    float margin;                    /* twice what products with the nearest centroids may be off */
+    float own_dist;                  /* at least the distances to these */
+} settled_cell;
+
+/* The two nearest of a tile alone, and into those of all, of the panel that begins with `row`. */
 static FASTKM_INLINE void fold_apart(const float* panel, const fastkm_gaps* gaps, int64_t d,
                                      int64_t begin, const int n, float* tile_best,
-                                     float* tile_second, nearest_two* nearest) {
+                                     float* tile_second, int64_t row, settled_cell* cell) {
     lines_ahead none = no_lines(panel);
     vf product[FASTKM_TILE_CENTROIDS][TILE_VECTORS];
     products(panel, gaps->tiles + begin * d, gaps->sq_norms + begin, d, n, &none, product);
     for (int v = 0; v < TILE_VECTORS; v++) {
+        const int64_t r = row + v * LANES;
         vf best = vf_set1(INFINITY), second = best;
         vi index = vi_set1(0);
         for (int j = 0; j < n; j++)
             fold(product[j][v], vi_set1((int32_t)begin + j), &best, &second, &index);
-        vf_store(tile_best + v * LANES, best);
-        vf_store(tile_second + v * LANES, second);
-        const vf before = vf_load(nearest->best + v * LANES);
+        vf_store(tile_best + r, best);
+        vf_store(tile_second + r, second);
+        const vf before = vf_load(cell->best + r);
         const vm is_nearer = vf_lt(best, before);
-        const vf others = vf_min(second, vf_load(nearest->second + v * LANES));
-        vf_store(nearest->second + v * LANES, vf_min(vf_max(best, before), others));
-        vf_store(nearest->best + v * LANES, vf_min(best, before));
-        vi_store(nearest->index + v * LANES,
-                 vi_select(is_nearer, index, vi_load(nearest->index + v * LANES)));
+        const vf others = vf_min(second, vf_load(cell->second + r));
+        vf_store(cell->second + r, vf_min(vf_max(best, before), others));
+        vf_store(cell->best + r, vf_min(best, before));
+        vi_store(cell->index + r, vi_select(is_nearer, index, vi_load(cell->index + r)));
     }
 }
 
-static void fold_listed(const gap_pass* pass, const float* panel, int64_t n_listed,
-                        nearest_two* nearest) {
+static void fold_listed(const gap_pass* pass, const float* panels, int64_t n_listed,
+                        settled_cell* cell) {
+    const int64_t d = pass->points->d;
     const uint32_t saved = flush_denormals();
-    reset_nearest(nearest);
+    for (int64_t r = 0; r < cell->n_values; r++) {
+        cell->best[r] = cell->second[r] = INFINITY;
+        cell->index[r] = 0;
+    }
     for (int64_t l = 0; l < n_listed; l++) {
         const int64_t begin = (int64_t)pass->mine->tiles[l] * FASTKM_TILE_CENTROIDS;
-        float* best = pass->mine->best + l * PANEL_ROWS;
-        float* second = pass->mine->second + l * PANEL_ROWS;
-#define FOLD(n) fold_apart(panel, pass->gaps, pass->points->d, begin, n, best, second, nearest)
-        WITH_CONSTANT_TILE(pass->gaps->k - begin, FOLD)
+        float* best = pass->mine->best + l * FASTKM_CELL_ROWS;
+        float* second = pass->mine->second + l * FASTKM_CELL_ROWS;
+        for (int64_t row = 0; row < cell->n_values; row += PANEL_ROWS) {
+#define FOLD(n) fold_apart(panels + row * d, pass->gaps, d, begin, n, best, second, row, cell)
+            WITH_CONSTANT_TILE(pass->gaps->k - begin, FOLD)
 #undef FOLD
+        }
     }
     restore_denormals(saved);
 }
 
-/* The largest squared distance of a panel's points, but for rounding. */
-static FASTKM_INLINE float largest_of(const float* sq_norms, const float* products) {
+/* The largest squared distance of n points, but for rounding. */
+static FASTKM_INLINE float largest_of(const float* sq_norms, const float* products, int64_t n) {
     vf most = vf_set1(0);
-    for (int v = 0; v < TILE_VECTORS; v++)
-        most = vf_max(vf_add(vf_load(sq_norms + v * LANES), vf_load(products + v * LANES)), most);
+    for (int64_t r = 0; r < n; r += LANES)
+        most = vf_max(vf_add(vf_load(sq_norms + r), vf_load(products + r)), most);
     return -least_lane(vf_sub(vf_set1(0), most));
 }
 
-/* What is known of a panel's rows and their own centroids. */
-typedef struct {
-    nearest_two nearest;
-    float norm;     /* at least the rows' norms */
-    float margin;   /* twice what products with the nearest centroids may be off */
-    float own_dist; /* at least the distances to these */
-} settled_panel;
-
 /* As `undecided`, one margin for all rows. */
-static void find_margin(const gap_pass* pass, const float* sq_norms, settled_panel* panel) {
+static void find_margin(const gap_pass* pass, const float* sq_norms, settled_cell* cell) {
     const rounding_bound* bound = &pass->bound;
-    const float norm = panel->norm, sq_dist_f32 = largest_of(sq_norms, panel->nearest.best);
+    const float norm = cell->norm, sq_dist_f32 = largest_of(sq_norms, cell->best, cell->n_values);
     const float of_norm = bound->a * norm * norm * (GAP_WIDENING * bound->slack);
     float radius = pass->centroids->max_norm, error = INFINITY;
     for (int step = 0; step < 3; step++) {
@@ -176,60 +184,59 @@ static void find_margin(const gap_pass* pass, const float* sq_norms, settled_pan
         const float reach = sqrtf((sq_dist_f32 + of_norm + error) * bound->slack);
         radius = FASTKM_MIN((norm + reach) * bound->slack, radius);
     }
-    panel->margin = norm < MOST_NORM ? 2 * error : INFINITY;
-    panel->own_dist = sqrtf((sq_dist_f32 + of_norm + 2 * error) * bound->slack);
+    cell->margin = norm < MOST_NORM ? 2 * error : INFINITY;
+    cell->own_dist = sqrtf((sq_dist_f32 + of_norm + 2 * error) * bound->slack);
 }
 
 /* A bit for each row whose two nearest lie closer together than float32 can tell. Those get a best
  * product of -infinity: none of their centroids is surely their own. */
-static uint64_t find_open(settled_panel* panel, float* own_best) {
+static uint64_t find_open(const settled_cell* cell, float* own_best) {
     uint64_t open = 0;
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        const vf best = vf_load(panel->nearest.best + v * LANES);
-        const vf lead = vf_sub(vf_load(panel->nearest.second + v * LANES), best);
-        const vm is_sure = vf_lt(vf_set1(panel->margin), lead);
-        vf_store(own_best + v * LANES, vf_select(is_sure, best, vf_set1(-INFINITY)));
-        open |= (uint64_t)(~vm_bits(is_sure) & ((1u << LANES) - 1)) << v * LANES;
+    for (int64_t r = 0; r < cell->n_values; r += LANES) {
+        const vf best = vf_load(cell->best + r);
+        const vm is_sure = vf_lt(vf_set1(cell->margin), vf_sub(vf_load(cell->second + r), best));
+        vf_store(own_best + r, vf_select(is_sure, best, vf_set1(-INFINITY)));
+        open |= (uint64_t)(~vm_bits(is_sure) & ((1u << LANES) - 1)) << r;
     }
     return open;
 }
 
 /* At least how much farther than a row's own centroid the listed tile's others are, for all rows of
- * the panel; 0 if that is not known. */
+ * the cell; 0 if that is not known. */
 static float gap_of(const gap_pass* pass, int64_t l, const float* sq_norms,
-                    const settled_panel* panel, const float* own_best) {
+                    const settled_cell* cell, const float* own_best) {
     const rounding_bound* bound = &pass->bound;
     const int32_t tile = pass->mine->tiles[l];
-    const float norm = panel->norm,
-                of_norm = bound->a * norm * norm * (GAP_WIDENING * bound->slack);
+    const float norm = cell->norm, of_norm = bound->a * norm * norm * (GAP_WIDENING * bound->slack);
     const float error = pass->gaps->fixed[tile] + pass->gaps->growing[tile] * norm;
-    float* FASTKM_RESTRICT products = pass->mine->best + l * PANEL_ROWS;
+    float* FASTKM_RESTRICT products = pass->mine->best + l * FASTKM_CELL_ROWS;
+    const float* FASTKM_RESTRICT seconds = pass->mine->second + l * FASTKM_CELL_ROWS;
     vf lead = vf_set1(INFINITY);
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        const vf best = vf_load(products + v * LANES);
-        const vm is_others = vf_lt(vf_load(own_best + v * LANES), best);
-        const vf second = vf_load(pass->mine->second + l * PANEL_ROWS + v * LANES);
-        const vf product = vf_select(is_others, best, second);
-        vf_store(products + v * LANES, product);
-        lead = vf_min(vf_sub(product, vf_load(panel->nearest.best + v * LANES)), lead);
+    for (int64_t r = 0; r < cell->n_values; r += LANES) {
+        const vf best = vf_load(products + r);
+        const vm is_others = vf_lt(vf_load(own_best + r), best);
+        const vf product = vf_select(is_others, best, vf_load(seconds + r));
+        vf_store(products + r, product);
+        lead = vf_min(vf_sub(product, vf_load(cell->best + r)), lead);
     }
-    const float dist = sqrtf((largest_of(sq_norms, products) + of_norm + error) * bound->slack);
-    const float sq_lead = least_lane(lead) - error - panel->margin - 2 * bound->b * norm * norm;
+    const float sq_dist_f32 = largest_of(sq_norms, products, cell->n_values);
+    const float dist = sqrtf((sq_dist_f32 + of_norm + error) * bound->slack);
+    const float sq_lead = least_lane(lead) - error - cell->margin - 2 * bound->b * norm * norm;
     const float gap =
-        sq_lead / (dist + panel->own_dist) * (1 - 4 * GAP_SLACK) - panel->own_dist * LEAST_LEAD;
+        sq_lead / (dist + cell->own_dist) * (1 - 4 * GAP_SLACK) - cell->own_dist * LEAST_LEAD;
     return gap > 0 && gap < MOST_NORM ? gap : 0;
 }
 
-/* Writes the labels of a panel's rows that change. */
-static void relabel(const gap_pass* pass, int64_t i_begin, int64_t n_rows,
-                    const settled_panel* panel, uint64_t open) {
+/* Writes the labels of a cell's rows that change. */
+static void relabel(const gap_pass* pass, int64_t i_begin, int64_t n_rows, const settled_cell* cell,
+                    uint64_t open) {
     int32_t* own = pass->gaps->own + i_begin;
     int32_t differs = 0;
-    for (int64_t r = 0; r < n_rows; r++) differs |= panel->nearest.index[r] ^ own[r];
+    for (int64_t r = 0; r < n_rows; r++) differs |= cell->index[r] ^ own[r];
     if (!differs && !open) return;
     for (int64_t r = 0; r < n_rows; r++) {
         const int64_t i = pass->cells->order[i_begin + r];
-        int32_t place = panel->nearest.index[r];
+        int32_t place = cell->index[r];
         if (open >> r & 1 && pass->gaps->k > 1) {
             place = pass->gaps->place_of[exact_label(pass->points, pass->frame, pass->centroids, i,
                                                      pass->scratch)];
@@ -244,27 +251,22 @@ static void relabel(const gap_pass* pass, int64_t i_begin, int64_t n_rows,
     }
 }
 
-static void label_by_gaps(const gap_pass* pass, int64_t cell) {
-    const int64_t begin = cell * FASTKM_CELL_ROWS;
-    const int64_t end = FASTKM_MIN(pass->cells->n, begin + FASTKM_CELL_ROWS);
-    const int64_t n_listed = list_tiles(pass->gaps, cell, end - begin, pass->mine->tiles);
-    float* gaps = pass->gaps->gaps + cell * pass->gaps->stride;
-    pass->work->n_products += n_listed * FASTKM_TILE_CENTROIDS * (end - begin);
-    for (int64_t i = begin; n_listed && i < end; i += PANEL_ROWS) {
-        const float* sq_norms = pass->cells->panels.sq_norms + i;
-        settled_panel panel;
-        float own_best[PANEL_ROWS];
-        fold_listed(pass, pass->cells->panels.values + i * pass->points->d, n_listed,
-                    &panel.nearest);
-        panel.norm = pass->cells->norms[cell];
-        find_margin(pass, sq_norms, &panel);
-        relabel(pass, i, FASTKM_MIN(end - i, PANEL_ROWS), &panel, find_open(&panel, own_best));
-        for (int64_t l = 0; l < n_listed; l++) {
-            const float gap = gap_of(pass, l, sq_norms, &panel, own_best);
-            float* kept = gaps + pass->mine->tiles[l];
-            *kept = i == begin ? gap : FASTKM_MIN(*kept, gap);
-        }
-    }
+static void label_by_gaps(const gap_pass* pass, int64_t c) {
+    const int64_t begin = c * FASTKM_CELL_ROWS;
+    const int64_t n_rows = FASTKM_MIN(pass->cells->n - begin, FASTKM_CELL_ROWS);
+    const int64_t n_listed = list_tiles(pass->gaps, c, n_rows, pass->mine->tiles);
+    const float* sq_norms = pass->cells->panels.sq_norms + begin;
+    float own_best[FASTKM_CELL_ROWS], *gaps = pass->gaps->gaps + c * pass->gaps->stride;
+    settled_cell cell;
+    if (n_listed == 0) return;
+    pass->work->n_products += n_listed * FASTKM_TILE_CENTROIDS * n_rows;
+    cell.n_values = (n_rows + PANEL_ROWS - 1) / PANEL_ROWS * PANEL_ROWS;
+    cell.norm = pass->cells->norms[c];
+    fold_listed(pass, pass->cells->panels.values + begin * pass->points->d, n_listed, &cell);
+    find_margin(pass, sq_norms, &cell);
+    relabel(pass, begin, n_rows, &cell, find_open(&cell, own_best));
+    for (int64_t l = 0; l < n_listed; l++)
+        gaps[pass->mine->tiles[l]] = gap_of(pass, l, sq_norms, &cell, own_best);
 }
 
 static void assign_by_gaps(const fastkm_points* points, const fastkm_frame* frame,

@@ -279,8 +279,8 @@ typedef struct {
 /* A thread's own memory for gaps. */
 typedef struct {
     int32_t* tiles; /* (stride,) of those not excluded */
-    float* best;    /* (n_tiles, panel rows) products of their nearest centroids */
-    float* second;  /* (n_tiles, panel rows) */
+    float* best;    /* (n_tiles, FASTKM_CELL_ROWS) products of their nearest centroids */
+    float* second;  /* (n_tiles, FASTKM_CELL_ROWS) */
 } fastkm_gap_scratch;
 
 /* For each row how much farther all other centroids are than its own, at least: its lead. Rows of

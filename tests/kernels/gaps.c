@@ -86,7 +86,7 @@ void label_by_gaps(const problem* p, const fastkm_kernels* kernels, const column
     const fastkm_frame* frame = &columns->frame;
     const fastkm_kept_cells cells = keep_cells(p, kernels, frame);
     const fastkm_gaps gaps = begin_gaps(p);
-    const size_t per_tile = (size_t)(gaps.n_tiles * kernels->panel_rows) * 4;
+    const size_t per_tile = (size_t)(gaps.n_tiles * FASTKM_CELL_ROWS) * 4;
     fastkm_gap_scratch mine = {take((size_t)gaps.stride * 4, 4), take(per_tile, 0),
                                take(per_tile, 0)};
     fastkm_scratch scratch = take_scratch(kernels, d, k);
