@@ -333,6 +333,7 @@ def split_rows(
     depth: int,
     features: _Int32,
     thresholds: _Float64,
+    n_threads: int,
     isa: str,
 ) -> None: ...
 def order_by_leaf(leaves: npt.NDArray[np.uint16], n_leaves: int, order: _Int32) -> None: ...

@@ -47,7 +47,8 @@ cdef class CellSeeder:
         self.gains_of = <double*>self.gains_memory.start
         self.errors_of = self.gains_of + cells.n_groups * k
         self.place_pick()
-        cdef int used = seeder.crew.threads_for(n_cells, 8.0 * n_rows)
+        # Rows lie anywhere, as in accept_all.
+        cdef int used = seeder.crew.threads_for(n_cells, 200.0 * n_rows)
         with nogil:
             if used == 1:
                 for cell in range(n_cells):

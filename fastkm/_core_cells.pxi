@@ -1,11 +1,20 @@
 # Rows of few features sorted into cells of neighbours: most of them no candidate of k-means++ can change.
 
+# What halving a level's parts takes a row, as multiplications: most of it is branches that are not foreseen.
+cdef enum:
+    WORK_OF_HALVING = 1000
+
+
 def split_rows(Points points not None, const int64_t[::1] chosen, int depth, int32_t[::1] features,
-               double[::1] thresholds, str isa):
+               double[::1] thresholds, int n_threads, str isa):
     """Write a tree of median splits of some rows, a multiple of 2^depth; see `sort_rows`."""
     cdef const fastkm_kernels* kernels = _kernels(isa)
-    cdef int64_t n = chosen.shape[0], d = points.d, r
-    cdef _Memory sample = _Memory(), room = _Memory()
+    cdef int64_t n = chosen.shape[0], d = points.d, r, first, node
+    cdef int level, used
+    cdef _Memory memory = _Memory()
+    cdef double* sample
+    cdef double* rooms
+    cdef fastkm_valued_row* rows
     if depth < 0 or depth > 16 or features.shape[0] != 1 << depth or thresholds.shape[0] != 1 << depth:
         raise ValueError("features and thresholds must have a length of 2^depth, depth at most 16.")
     if n < 1 or n % (1 << depth) or n >= 2**31:
@@ -13,11 +22,28 @@ def split_rows(Points points not None, const int64_t[::1] chosen, int depth, int
     for r in range(n):
         if chosen[r] < 0 or chosen[r] >= points.n:
             raise ValueError(f"chosen must hold rows of {points.n} points; got {chosen[r]}.")
-    sample.allocate(_size(n, d, sizeof(double)))
-    room.allocate(_size(n + d, 16, 1))
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
+    n_threads = n_threads if FASTKM_OPENMP else 1
+    memory.allocate(_size(n, d * sizeof(double) + sizeof(fastkm_valued_row), 1)
+                    + _size(n_threads, 2 * d, sizeof(double)))
+    rows = <fastkm_valued_row*>memory.start
+    sample = <double*>(rows + n)
+    rooms = sample + n * d
     with nogil:
-        kernels.load(&points.points, &chosen[0], n, <double*>sample.start)
-        kernels.split(<double*>sample.start, n, d, depth, room.start, &features[0], &thresholds[0])
+        kernels.load(&points.points, &chosen[0], n, sample)
+        for r in range(n):
+            rows[r].row = <int32_t>r
+        for level in range(depth):
+            first = <int64_t>1 << level
+            used = _threads_worth(n_threads, first, <double>n * (d + WORK_OF_HALVING))
+            if used == 1:
+                for node in range(first, 2 * first):
+                    kernels.split(sample, n, d, node, level, rooms, rows, &features[0], &thresholds[0])
+            else:
+                for node in prange(first, 2 * first, num_threads=used, schedule="static"):
+                    kernels.split(sample, n, d, node, level, rooms + threadid() * 2 * d, rows, &features[0],
+                                  &thresholds[0])
 
 
 def sort_rows(Points points not None, const int32_t[::1] features, const double[::1] thresholds, uint16_t[::1] leaves,
@@ -73,6 +99,10 @@ def order_by_leaf(const uint16_t[::1] leaves, int64_t n_leaves, int32_t[::1] ord
             begins[leaves[i]] += 1
 
 
+cdef void _clear_from(float* values, int64_t begin, int64_t end) noexcept nogil:
+    memset(values + begin, 0, (end - begin) * sizeof(float))
+
+
 cdef class Cells:
     """All points in the float32 kernel's coordinates, neighbours together, and boxes around them.
 
@@ -88,7 +118,7 @@ cdef class Cells:
 
     def __init__(self, Points points not None, Frame frame not None, const int32_t[::1] order, bint keeps_rows,
                  int n_threads, str isa):
-        cdef int64_t n = points.n, d = points.d, item = points.buffer.itemsize, n_rows, i
+        cdef int64_t n = points.n, d = points.d, item = points.buffer.itemsize, n_rows, n_full, i
         if order.shape[0] != n or frame.shift.shape[0] != d:
             raise ValueError("order and frame must be of the points.")
         for i in range(n):
@@ -104,7 +134,7 @@ cdef class Cells:
         self.memory = _Memory()
         # The points, their norms, and of each cell a box and a norm.
         self.memory.allocate(_size(n_rows, d + 1, sizeof(float))
-                             + _size(self.n_groups * FASTKM_CELLS_BESIDE, 2 * d + 1, sizeof(float)), zero=True)
+                             + _size(self.n_groups * FASTKM_CELLS_BESIDE, 2 * d + 1, sizeof(float)))
         self.cells.n = n
         self.cells.d = d
         self.cells.order = &order[0]
@@ -112,6 +142,12 @@ cdef class Cells:
         self.cells.panels.sq_norms = self.cells.panels.values + n_rows * d
         self.cells.boxes = self.cells.panels.sq_norms + n_rows
         self.cells.norms = self.cells.boxes + self.n_groups * FASTKM_CELLS_BESIDE * 2 * d
+        # Of the last group, cells may be missing, and rows of the last cell.
+        n_full = (self.n_groups - 1) * FASTKM_CELLS_BESIDE
+        _clear_from(self.cells.panels.values, n_full * FASTKM_CELL_ROWS * d, n_rows * d)
+        _clear_from(self.cells.panels.sq_norms, n_full * FASTKM_CELL_ROWS, n_rows)
+        _clear_from(self.cells.boxes, n_full * 2 * d, self.n_groups * FASTKM_CELLS_BESIDE * 2 * d)
+        _clear_from(self.cells.norms, n_full, self.n_groups * FASTKM_CELLS_BESIDE)
         # Room for a cell's rows as they are: one for each cell, or for each thread.
         self.bytes_of_rows = (FASTKM_CELL_ROWS * d * item + FASTKM_ALIGN - 1) // FASTKM_ALIGN * FASTKM_ALIGN
         self.row_memory = _Memory()

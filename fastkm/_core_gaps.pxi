@@ -173,5 +173,5 @@ cdef class CellGaps:
             n_exact += self.work[t * WORK_STRIDE].n_exact
             self.work[t * WORK_STRIDE].n_products = self.work[t * WORK_STRIDE].n_exact = 0
         # A row whose cell is skipped costs as much as some multiplications.
-        self.expected_work = <double>n_products * (self.cells.points.d + 8) + 4.0 * self.cells.points.n
+        self.expected_work = <double>n_products * (self.cells.points.d + 8) + 40.0 * self.cells.points.n
         return n_products, n_exact

@@ -158,5 +158,6 @@ def _median_splits(problem: Problem) -> tuple[npt.NDArray[np.int32], npt.NDArray
     chosen = np.arange(n_sampled) * (problem.n // n_sampled)
     features = np.zeros(1 << depth, dtype=np.int32)
     thresholds = np.zeros(1 << depth)
-    _core.split_rows(problem.points, chosen, depth, features, thresholds, problem.isa)
+    threads = problem.n_threads, problem.isa
+    _core.split_rows(problem.points, chosen, depth, features, thresholds, *threads)
     return features, thresholds

@@ -578,8 +578,12 @@ def test_splits_are_at_medians_of_the_widest_feature(pattern, isa, rng):
     }[pattern]
     X = np.column_stack([rng.uniform(size=4096) * 1e-3, values])
     problem = Problem(X, n_threads=1)
-    features, thresholds = np.zeros(8, np.int32), np.zeros(8)
-    _core.split_rows(problem.points, np.arange(4096), 3, features, thresholds, isa)
+    trees = []
+    for n_threads in (1, 3):
+        features, thresholds = np.zeros(8, np.int32), np.zeros(8)
+        _core.split_rows(problem.points, np.arange(4096), 3, features, thresholds, n_threads, isa)
+        trees.append((features, thresholds))
+    assert all(map(np.array_equal, *trees))
     if pattern == "equal":
         assert features[1] == 0
         return
@@ -619,13 +623,16 @@ def test_every_row_is_in_one_cell(rng):
             p.points, np.zeros(3, "i4"), np.zeros(3), np.zeros(p.n, "u2"), 0, p.n, 1, p.isa
         ),
         lambda p: _core.split_rows(
-            p.points, np.arange(6), 2, np.zeros(4, "i4"), np.zeros(4), p.isa
+            p.points, np.arange(6), 2, np.zeros(4, "i4"), np.zeros(4), 1, p.isa
         ),
         lambda p: _core.split_rows(
-            p.points, np.full(8, p.n), 2, np.zeros(4, "i4"), np.zeros(4), p.isa
+            p.points, np.full(8, p.n), 2, np.zeros(4, "i4"), np.zeros(4), 1, p.isa
         ),
         lambda p: _core.split_rows(
-            p.points, np.arange(8), 2, np.zeros(2, "i4"), np.zeros(4), p.isa
+            p.points, np.arange(8), 2, np.zeros(2, "i4"), np.zeros(4), 1, p.isa
+        ),
+        lambda p: _core.split_rows(
+            p.points, np.arange(8), 2, np.zeros(4, "i4"), np.zeros(4), 0, p.isa
         ),
         lambda p: _core.order_by_leaf(np.full(9, 4, "u2"), 4, np.zeros(9, "i4")),
         lambda p: _core.order_by_leaf(np.zeros(9, "u2"), 4, np.zeros(8, "i4")),

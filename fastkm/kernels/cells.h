@@ -1,14 +1,9 @@
 /* Rows sorted once into cells of neighbours, with a box around each: for greedy k-means++ in few
  * dimensions, and for the rounds after it. */
 
-typedef struct {
-    double value;
-    int32_t row;
-} valued_row;
-
 /* Puts the least `middle` values in front, and the next one behind them. Pivots are drawn, so that
  * no order of the rows makes it slow. */
-static void halve_rows(valued_row* rows, int64_t n, int64_t middle) {
+static void halve_rows(fastkm_valued_row* rows, int64_t n, int64_t middle) {
     uint32_t draw = (uint32_t)n;
     int64_t low = 0, high = n - 1;
     while (low < high) {
@@ -20,7 +15,7 @@ static void halve_rows(valued_row* rows, int64_t n, int64_t middle) {
             while (rows[i].value < pivot) i++;
             while (pivot < rows[j].value) j--;
             if (i > j) break;
-            const valued_row kept = rows[i];
+            const fastkm_valued_row kept = rows[i];
             rows[i++] = rows[j];
             rows[j--] = kept;
         }
@@ -34,8 +29,9 @@ static void halve_rows(valued_row* rows, int64_t n, int64_t middle) {
 }
 
 /* The feature in which some rows of a sample lie farthest apart; the first of those. */
-static int32_t widest_feature(const double* sample, int64_t d, const valued_row* rows, int64_t n,
-                              double* FASTKM_RESTRICT least, double* FASTKM_RESTRICT largest) {
+static int32_t widest_feature(const double* sample, int64_t d, const fastkm_valued_row* rows,
+                              int64_t n, double* FASTKM_RESTRICT least,
+                              double* FASTKM_RESTRICT largest) {
     int32_t widest = 0;
     memcpy(least, sample + rows[0].row * d, (size_t)d * sizeof *least);
     memcpy(largest, least, (size_t)d * sizeof *least);
@@ -51,22 +47,15 @@ static int32_t widest_feature(const double* sample, int64_t d, const valued_row*
     return widest;
 }
 
-static void split(const double* sample, int64_t n, int64_t d, int32_t depth, char* room,
-                  int32_t* features, double* thresholds) {
-    double* least = (double*)room;
-    valued_row* rows = (valued_row*)(least + 2 * d);
-    for (int64_t r = 0; r < n; r++) rows[r].row = (int32_t)r;
-    for (int64_t node = 1; node < (int64_t)1 << depth; node++) {
-        int32_t level = 0;
-        while (node >> level > 1) level++;
-        const int64_t size = n >> level;
-        valued_row* here = rows + (node - ((int64_t)1 << level)) * size;
-        const int32_t feature = widest_feature(sample, d, here, size, least, least + d);
-        for (int64_t r = 0; r < size; r++) here[r].value = sample[here[r].row * d + feature];
-        halve_rows(here, size, size / 2);
-        features[node] = feature;
-        thresholds[node] = here[size / 2].value;
-    }
+static void split(const double* sample, int64_t n, int64_t d, int64_t node, int32_t level,
+                  double* room, fastkm_valued_row* rows, int32_t* features, double* thresholds) {
+    const int64_t size = n >> level;
+    fastkm_valued_row* here = rows + (node - ((int64_t)1 << level)) * size;
+    const int32_t feature = widest_feature(sample, d, here, size, room, room + d);
+    for (int64_t r = 0; r < size; r++) here[r].value = sample[here[r].row * d + feature];
+    halve_rows(here, size, size / 2);
+    features[node] = feature;
+    thresholds[node] = here[size / 2].value;
 }
 
 /* Rows whose way down the tree goes side by side, that none waits for its own last node. */

@@ -276,6 +276,12 @@ typedef struct {
     int32_t* own;            /* (n,) INOUT: the rows' places in the cells' order; -1: none */
 } fastkm_gaps;
 
+/* A row of a sample, and its value in the feature at which it is halved. */
+typedef struct {
+    double value;
+    int32_t row;
+} fastkm_valued_row;
+
 /* A thread's own memory for gaps. */
 typedef struct {
     int32_t* tiles; /* (stride,) of those not excluded */
@@ -737,12 +743,13 @@ typedef struct {
                       fastkm_scratch* scratch,            /* OUT */
                       double* closest);                   /* INOUT (n,) */
 
-    /* Halve a sample of rows at medians of the widest features, down to 2^depth parts; n is a
-     * multiple of that. */
-    void (*split)(const double* sample, int64_t n, int64_t d, int32_t depth, /* IN  */
-                  char* room,          /* OUT: 16 (n + d) bytes, aligned to 8 */
-                  int32_t* features,   /* OUT (2^depth,) from 1 on, as fastkm_splits has them */
-                  double* thresholds); /* OUT (2^depth,) */
+    /* Halve a node's part of a sample of n rows at the median of its widest feature. Parents come
+     * before their children; the nodes of a level are apart. n is a multiple of 2^(level + 1). */
+    void (*split)(const double* sample, int64_t n, int64_t d, int64_t node, int32_t level, /* IN  */
+                  double* room,            /* OUT (2, d) */
+                  fastkm_valued_row* rows, /* INOUT (n,) each row once, part by part */
+                  int32_t* features,       /* OUT: the node's, as fastkm_splits has them */
+                  double* thresholds);     /* OUT: the node's */
 
     /* The leaf, from 0 on, that each row falls to. */
     void (*sort)(const fastkm_points* points,    /* IN  */
