@@ -25,7 +25,7 @@ def row_work(int64_t k, int64_t d):
 
 
 cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
-    cdef double most = work / 2e6 + 1
+    cdef double most = work / 1e6 + 1
     if n_threads > n_tasks:
         n_threads = <int>n_tasks
     if n_threads > most:

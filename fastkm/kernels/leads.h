@@ -204,8 +204,8 @@ static void keep_leads(const fastkm_leads* leads, const panel_leads* found, cons
     uint16_t* FASTKM_RESTRICT slots = leads->slots;
     for (int64_t r = 0; r < n_rows; r++) {
         const int64_t i = rows ? rows[r] : i_begin + r, j = nearest[r];
-        const float place = FASTKM_MIN(found->own[r] * per_step + places[j], last);
-        const int64_t slot = j * FASTKM_RINGS + (int)FASTKM_MAX(place, 0.0f);
+        const int ring = (int)FASTKM_MIN(found->own[r] * per_step + places[j], last);
+        const int64_t slot = j * FASTKM_RINGS + FASTKM_MAX(ring, 0);
         slots[i] = (uint16_t)slot;
         kept[i] = (found->leads[r] + travels[slot]) * (1 - 0x1p-22f);
     }
