@@ -147,8 +147,20 @@ cdef extern from *:
     static int start_threads(int n_threads) { return n_threads; }
     #endif
 
+    /* Threads that wait for their next region sleep after some milliseconds at the least. */
+    enum { FASTKM_AWAKE_MS = 1 };
+
+    /* Of the calling thread: when it asked for others last. */
+    static _Thread_local int64_t asked_at;
+
     static int threads_to_take(int n_threads) {
-        return start_threads(threads_for_load(n_threads));
+        const int used = start_threads(threads_for_load(n_threads));
+        if (used > 1) {
+            const int64_t now = time_now();
+            if (now - asked_at > FASTKM_AWAKE_MS * (int64_t)1000000) seat_threads(used);
+            asked_at = now;
+        }
+        return used;
     }
     """
     int threads_for_load(int n_threads) noexcept nogil

@@ -1,4 +1,7 @@
 # A CPU of its own for each thread of a call.
+#
+# A virtual machine's system may wake a thread that has slept on the CPU of the one that wakes it, and leave both there
+# for milliseconds while other CPUs are idle. So the first call after a pause has its threads part before they work.
 
 cdef extern from *:
     """
@@ -48,15 +51,15 @@ cdef extern from *:
         if (cpu >= 0 && cpu < CPU_SETSIZE && !is_seat_free(seats, cpu)) change_seat(seats, cpu);
         __atomic_fetch_sub(&seats->n_missing, 1, __ATOMIC_RELAXED);
     }
+
+    /* Wakes the threads that the calling thread's regions have. */
+    static void seat_threads(int n_threads) {
+        fastkm_seats seats;
+        open_seats(&seats, n_threads);
+        #pragma omp parallel num_threads(n_threads)
+        take_seat(&seats, omp_get_thread_num());
+    }
     #else
-    typedef struct {
-        int n_missing;
-    } fastkm_seats;
-    static void open_seats(fastkm_seats* seats, int n_threads) { seats->n_missing = n_threads - 1; }
-    static void take_seat(fastkm_seats* seats, int thread) { (void)seats, (void)thread; }
+    static void seat_threads(int n_threads) { (void)n_threads; }
     #endif
     """
-    ctypedef struct fastkm_seats:
-        pass
-    void open_seats(fastkm_seats* seats, int n_threads) nogil
-    void take_seat(fastkm_seats* seats, int thread) nogil

@@ -10,7 +10,6 @@ cdef class Panels:
         cdef int64_t n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int64_t n = n_blocks * FASTKM_BLOCK_ROWS
         cdef _Crew crew = _Crew(points, 1, n_threads, isa)
-        cdef fastkm_seats seats
         cdef int used = crew.threads_for(n_blocks, 32.0 * points.n * points.d)
         if frame.shift.shape[0] != points.d:
             raise ValueError("The frame must be of the points.")
@@ -24,11 +23,8 @@ cdef class Panels:
                 for b in range(n_blocks):
                     self.fill_block(frame, crew, b)
             else:
-                open_seats(&seats, used)
-                with parallel(num_threads=used):
-                    take_seat(&seats, threadid())
-                    for b in prange(n_blocks, schedule="static"):
-                        self.fill_block(frame, crew, b)
+                for b in prange(n_blocks, num_threads=used, schedule="static"):
+                    self.fill_block(frame, crew, b)
 
     cdef void fill_block(self, Frame frame, _Crew crew, int64_t b) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS

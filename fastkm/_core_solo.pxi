@@ -288,7 +288,6 @@ cdef class SoloRuns:
     cdef tuple runs
     cdef _Memory table
     cdef _Solo** solos
-    cdef fastkm_seats seats
     cdef int n_threads
 
     def __cinit__(self, runs, int n_threads):
@@ -312,9 +311,7 @@ cdef class SoloRuns:
                 for index in range(n_runs):
                     part(self.solos[index], n_iter, 0, 1)
             else:
-                open_seats(&self.seats, used)
                 with parallel(num_threads=used):
-                    take_seat(&self.seats, threadid())
                     if n_runs == 1:
                         part(self.solos[0], n_iter, threadid(), team_size())
                     else:

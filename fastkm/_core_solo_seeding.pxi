@@ -192,7 +192,6 @@ cdef class SoloSeedings:
     cdef tuple seedings
     cdef _Memory table
     cdef _SoloSeeding** structs
-    cdef fastkm_seats seats
     cdef int n_threads
 
     def __cinit__(self, seedings, int n_threads):
@@ -215,8 +214,5 @@ cdef class SoloSeedings:
                 for index in range(n_runs):
                     _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))
             else:
-                open_seats(&self.seats, used)
-                with parallel(num_threads=used):
-                    take_seat(&self.seats, threadid())
-                    for index in prange(n_runs, schedule="dynamic", chunksize=1):
-                        _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))
+                for index in prange(n_runs, num_threads=used, schedule="dynamic", chunksize=1):
+                    _seeding_advance(self.structs[index], min(n_seeds, self.structs[index].n_seeds))

@@ -479,6 +479,39 @@ def test_first_imports_at_once_give_one_module_and_the_same_bits():
     _run_alone(textwrap.dedent(code))
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="reads Linux's list of threads")
+@pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP")
+def test_a_woken_thread_leaves_the_cpu_of_the_one_that_woke_it():
+    code = """
+        import os, time
+        import numpy as np
+        from fastkm import _core
+        from fastkm._problem import Problem
+
+        def cpu_of(task):
+            with open(f"/proc/self/task/{task}/stat") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[36]
+
+        X = np.random.default_rng(0).normal(size=(20000, 16))
+        cpus, before = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+        Problem(X, n_threads=2)
+        pair = {str(os.getpid())} | (set(os.listdir("/proc/self/task")) - before)
+        n_apart = 0
+        for _ in range(10 if len(cpus) > 1 else 0):
+            # Both on one CPU, where they fall asleep.
+            for allowed in ({min(cpus)}, cpus):
+                for task in pair:
+                    os.sched_setaffinity(int(task), allowed)
+                time.sleep(0.2)
+            _core.forget_load()
+            Problem(X, n_threads=2)
+            n_apart += len(set(map(cpu_of, pair))) == 2
+            assert all(os.sched_getaffinity(int(task)) == cpus for task in pair)
+        assert len(cpus) == 1 or n_apart > 5, n_apart
+    """
+    _run_alone(textwrap.dedent(code))
+
+
 @pytest.mark.skipif(not os.path.exists(SCHEDSTAT), reason="the system tells no waiting for CPUs")
 @pytest.mark.skipif(not _core.has_openmp(), reason="built without OpenMP")
 def test_a_run_goes_on_alone_when_a_thread_that_shares_it_has_no_cpu():
