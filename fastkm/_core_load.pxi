@@ -143,23 +143,26 @@ cdef extern from *:
         n_started = n_threads;
         return n_threads;
     }
-    #else
-    static int start_threads(int n_threads) { return n_threads; }
-    #endif
 
-    /* Threads that wait for their next region sleep after some milliseconds at the least. */
-    enum { FASTKM_AWAKE_MS = 1 };
+    /* Threads wait awake for some milliseconds, and soon after are woken where they slept. */
+    enum { FASTKM_ASLEEP_MS = 20 };
 
     /* Of the calling thread: when it asked for others last. */
     static _Thread_local int64_t asked_at;
 
+    static void wake_threads(int n_threads) {
+        const int64_t now = time_now();
+        if (now - asked_at > FASTKM_ASLEEP_MS * (int64_t)1000000) seat_threads(n_threads);
+        asked_at = now;
+    }
+    #else
+    static int start_threads(int n_threads) { return n_threads; }
+    static void wake_threads(int n_threads) { (void)n_threads; }
+    #endif
+
     static int threads_to_take(int n_threads) {
         const int used = start_threads(threads_for_load(n_threads));
-        if (used > 1) {
-            const int64_t now = time_now();
-            if (now - asked_at > FASTKM_AWAKE_MS * (int64_t)1000000) seat_threads(used);
-            asked_at = now;
-        }
+        if (used > 1) wake_threads(used);
         return used;
     }
     """

@@ -41,12 +41,17 @@ cdef extern from *:
         }
     }
 
-    /* What each thread does first. The caller lets those that wait for its CPU run, so that they can leave it. */
-    static void take_seat(fastkm_seats* seats, int thread) {
-        if (thread == 0) {
-            if (__atomic_load_n(&seats->n_missing, __ATOMIC_RELAXED) > 0) (void)sched_yield();
-            return;
-        }
+    enum { FASTKM_LOOKS = 10000 }; /* a few microseconds, in which threads that were awake start */
+
+    /* The caller lets those that wait for its CPU run, so that they can leave it. */
+    static void make_room(fastkm_seats* seats) {
+        for (int look = 0; look < FASTKM_LOOKS; look++)
+            if (__atomic_load_n(&seats->n_missing, __ATOMIC_RELAXED) <= 0) return;
+        (void)sched_yield();
+    }
+
+    /* What each other thread does first. */
+    static void take_seat(fastkm_seats* seats) {
         const int cpu = sched_getcpu();
         if (cpu >= 0 && cpu < CPU_SETSIZE && !is_seat_free(seats, cpu)) change_seat(seats, cpu);
         __atomic_fetch_sub(&seats->n_missing, 1, __ATOMIC_RELAXED);
@@ -57,9 +62,12 @@ cdef extern from *:
         fastkm_seats seats;
         open_seats(&seats, n_threads);
         #pragma omp parallel num_threads(n_threads)
-        take_seat(&seats, omp_get_thread_num());
+        {
+            if (omp_get_thread_num() == 0)
+                make_room(&seats);
+            else
+                take_seat(&seats);
+        }
     }
-    #else
-    static void seat_threads(int n_threads) { (void)n_threads; }
     #endif
     """
