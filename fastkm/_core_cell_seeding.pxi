@@ -2,6 +2,9 @@
 # Few, as a candidate's rows are in few cells, and at most FASTKM_CELLS_BESIDE.
 cdef enum:
     CELLS_ACCEPTED_AT_ONCE = 4
+# Rows lie anywhere: reading one takes as long as so many multiplications.
+cdef enum:
+    WORK_OF_FAR_ROW = 200
 
 
 cdef class CellSeeder:
@@ -47,8 +50,7 @@ cdef class CellSeeder:
         self.gains_of = <double*>self.gains_memory.start
         self.errors_of = self.gains_of + cells.n_groups * k
         self.place_pick()
-        # Rows lie anywhere, as in accept_all.
-        cdef int used = seeder.crew.threads_for(n_cells, 200.0 * n_rows)
+        cdef int used = seeder.crew.threads_for(n_cells, <double>WORK_OF_FAR_ROW * n_rows)
         with nogil:
             if used == 1:
                 for cell in range(n_cells):
@@ -158,8 +160,7 @@ cdef class CellSeeder:
         cdef int64_t n_tasks = (self.cells.n_cells + CELLS_ACCEPTED_AT_ONCE - 1) // CELLS_ACCEPTED_AT_ONCE
         cdef int64_t task
         cdef double n_rows = FASTKM_CELL_ROWS * self.count_live(<uint32_t>1 << candidate)
-        # Rows lie anywhere: reading one takes as long as many multiplications.
-        cdef int used = self.seeder.crew.threads_for(n_tasks, n_rows * (self.cells.points.d + 200))
+        cdef int used = self.seeder.crew.threads_for(n_tasks, n_rows * (self.cells.points.d + WORK_OF_FAR_ROW))
         self.seeder.n_accepted += 1
         if used == 1:
             for task in range(n_tasks):

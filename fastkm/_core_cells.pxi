@@ -8,12 +8,11 @@ cdef enum:
 def split_rows(Points points not None, const int64_t[::1] chosen, int depth, int32_t[::1] features,
                double[::1] thresholds, int n_threads, str isa):
     """Write a tree of median splits of some rows, a multiple of 2^depth; see `sort_rows`."""
-    cdef const fastkm_kernels* kernels = _kernels(isa)
+    cdef _Crew crew = _Crew(points, 1, n_threads, isa)
     cdef int64_t n = chosen.shape[0], d = points.d, r, first, node
     cdef int level, used
     cdef _Memory memory = _Memory()
     cdef double* sample
-    cdef double* rooms
     cdef fastkm_valued_row* rows
     if depth < 0 or depth > 16 or features.shape[0] != 1 << depth or thresholds.shape[0] != 1 << depth:
         raise ValueError("features and thresholds must have a length of 2^depth, depth at most 16.")
@@ -22,28 +21,24 @@ def split_rows(Points points not None, const int64_t[::1] chosen, int depth, int
     for r in range(n):
         if chosen[r] < 0 or chosen[r] >= points.n:
             raise ValueError(f"chosen must hold rows of {points.n} points; got {chosen[r]}.")
-    if n_threads < 1:
-        raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
-    n_threads = n_threads if FASTKM_OPENMP else 1
-    memory.allocate(_size(n, d * sizeof(double) + sizeof(fastkm_valued_row), 1)
-                    + _size(n_threads, 2 * d, sizeof(double)))
+    memory.allocate(_size(n, d * sizeof(double) + sizeof(fastkm_valued_row), 1))
     rows = <fastkm_valued_row*>memory.start
     sample = <double*>(rows + n)
-    rooms = sample + n * d
     with nogil:
-        kernels.load(&points.points, &chosen[0], n, sample)
+        crew.kernels.load(&points.points, &chosen[0], n, sample)
         for r in range(n):
             rows[r].row = <int32_t>r
         for level in range(depth):
             first = <int64_t>1 << level
-            used = _threads_worth(n_threads, first, <double>n * (d + WORK_OF_HALVING))
+            used = crew.threads_for(first, <double>n * (d + WORK_OF_HALVING))
             if used == 1:
                 for node in range(first, 2 * first):
-                    kernels.split(sample, n, d, node, level, rooms, rows, &features[0], &thresholds[0])
+                    crew.kernels.split(sample, n, d, node, level, &crew.scratches[0], rows, &features[0],
+                                       &thresholds[0])
             else:
                 for node in prange(first, 2 * first, num_threads=used, schedule="static"):
-                    kernels.split(sample, n, d, node, level, rooms + threadid() * 2 * d, rows, &features[0],
-                                  &thresholds[0])
+                    crew.kernels.split(sample, n, d, node, level, &crew.scratches[threadid()], rows, &features[0],
+                                       &thresholds[0])
 
 
 def sort_rows(Points points not None, const int32_t[::1] features, const double[::1] thresholds, uint16_t[::1] leaves,

@@ -24,6 +24,22 @@ def row_work(int64_t k, int64_t d):
     return _row_work(k, d)
 
 
+# What following a label takes, as multiplications, for each other one, and for a feature of the two.
+cdef enum:
+    WORK_TO_FOLLOW = 8000
+    WORK_OF_PAIR = 160
+    WORK_OF_DIFFERENCE = 4
+
+
+cdef double _following_work(int64_t k, int64_t d) noexcept nogil:
+    return <double>k * (WORK_TO_FOLLOW + (WORK_OF_PAIR + <double>WORK_OF_DIFFERENCE * d) * k)
+
+
+def following_work(int64_t k, int64_t d):
+    """Return what it takes to follow all labels for a round of leads, in multiplications."""
+    return _following_work(k, d)
+
+
 cdef int _threads_worth(int n_threads, int64_t n_tasks, double work) noexcept nogil:
     cdef double most = work / 1e6 + 1
     if n_threads > n_tasks:

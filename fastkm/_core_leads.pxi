@@ -62,7 +62,7 @@ cdef class Leads:
     cdef int follow(self, const fastkm_centroids* centroids, const fastkm_frame* frame) except -1:
         cdef bint is_complete = self.n_passed == self.n
         cdef int64_t n_tasks = (self.k + LABELS_FOLLOWED - 1) // LABELS_FOLLOWED, task
-        cdef int used = self.crew.threads_for(n_tasks, ((4.0 * self.d + 160) * self.k + 8000) * self.k)
+        cdef int used = self.crew.threads_for(n_tasks, _following_work(self.k, self.d))
         with nogil:
             self.crew.kernels.follow_moves(frame, centroids, is_complete, &self.crew.scratches[0], &self.leads)
             if used == 1:

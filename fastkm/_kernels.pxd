@@ -426,8 +426,8 @@ cdef extern from "kernels.h" nogil:
                        uint32_t, const double*, const double*, fastkm_scratch*, uint32_t*, double*) noexcept nogil
         int64_t (*accept)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
                           int64_t, int64_t, int64_t, const uint32_t*, fastkm_scratch*, double*) noexcept nogil
-        void (*split)(const double*, int64_t, int64_t, int64_t, int32_t, double*, fastkm_valued_row*, int32_t*,
-                      double*) noexcept nogil
+        void (*split)(const double*, int64_t, int64_t, int64_t, int32_t, fastkm_scratch*, fastkm_valued_row*,
+                      int32_t*, double*) noexcept nogil
         void (*sort)(const fastkm_points*, const fastkm_splits*, int64_t, int64_t, fastkm_scratch*,
                      uint16_t*) noexcept nogil
         void (*fill_cell)(const fastkm_points*, const fastkm_frame*, int64_t, char*,

@@ -20,9 +20,8 @@ from ._problem import Problem
 # Multiplications of a row in brute force that pay for its lead, as far as it is not left out. With
 # few features rows are loaded at next to no cost, so that leaving them out spares nothing else.
 LEAST_WORK, LEAST_WORK_OF_FEW_FEATURES, FEW_FEATURES = 60, 300, 4
-# Following a centroid takes as long as so many multiplications, and so many for each other one and
-# its features. A round of brute force must take LEAST_GAIN times as long as all that.
-WORK_TO_FOLLOW, WORK_OF_PAIR, WORK_OF_DIFFERENCE, LEAST_GAIN = 8000.0, 160.0, 4.0, 20.0
+# A round of brute force must take so many times as long as following the labels.
+LEAST_GAIN = 20.0
 MOST_CLUSTERS = 256
 # The first round's moves use most leads up at once.
 FIRST_START, LEAST_ROUNDS_LEFT = 2, 4
@@ -114,11 +113,10 @@ def is_promising(problem: Problem, k: int, max_iter: int) -> bool:
     """Tell whether brute force costs so much that leads may pay for themselves."""
     least = LEAST_WORK_OF_FEW_FEATURES if problem.d <= FEW_FEATURES else LEAST_WORK
     brute = _core.brute_work(k, problem.d)
-    following = k * (WORK_TO_FOLLOW + (WORK_OF_PAIR + WORK_OF_DIFFERENCE * problem.d) * k)
     return (
         problem.can_be_sketched
         and 1 < k <= MOST_CLUSTERS
         and brute >= least
-        and problem.n * brute >= LEAST_GAIN * following
+        and problem.n * brute >= LEAST_GAIN * _core.following_work(k, problem.d)
         and max_iter > LEAST_ROUNDS_LEFT
     )

@@ -48,10 +48,12 @@ static int32_t widest_feature(const double* sample, int64_t d, const fastkm_valu
 }
 
 static void split(const double* sample, int64_t n, int64_t d, int64_t node, int32_t level,
-                  double* room, fastkm_valued_row* rows, int32_t* features, double* thresholds) {
+                  fastkm_scratch* scratch, fastkm_valued_row* rows, int32_t* features,
+                  double* thresholds) {
     const int64_t size = n >> level;
     fastkm_valued_row* here = rows + (node - ((int64_t)1 << level)) * size;
-    const int32_t feature = widest_feature(sample, d, here, size, room, room + d);
+    double* least = (double*)scratch->panel;
+    const int32_t feature = widest_feature(sample, d, here, size, least, least + d);
     for (int64_t r = 0; r < size; r++) here[r].value = sample[here[r].row * d + feature];
     halve_rows(here, size, size / 2);
     features[node] = feature;

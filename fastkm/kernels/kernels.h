@@ -746,7 +746,7 @@ typedef struct {
     /* Halve a node's part of a sample of n rows at the median of its widest feature. Parents come
      * before their children; the nodes of a level are apart. n is a multiple of 2^(level + 1). */
     void (*split)(const double* sample, int64_t n, int64_t d, int64_t node, int32_t level, /* IN  */
-                  double* room,            /* OUT (2, d) */
+                  fastkm_scratch* scratch,                                                 /* OUT */
                   fastkm_valued_row* rows, /* INOUT (n,) each row once, part by part */
                   int32_t* features,       /* OUT: the node's, as fastkm_splits has them */
                   double* thresholds);     /* OUT: the node's */

@@ -16,11 +16,10 @@ static void sort_rows(const problem* p, const fastkm_kernels* kernels, int32_t* 
     fastkm_scratch scratch = take_scratch(kernels, d, 1);
     int64_t at = 0;
     fastkm_valued_row* sample = take((size_t)n_sampled * sizeof *sample, 8);
-    double* room = take((size_t)(2 * d) * 8, 8);
     for (int64_t r = 0; r < n_sampled; r++) sample[r].row = (int32_t)r;
     for (int32_t level = 0; level < depth; level++)
         for (int64_t node = 1 << level; node < 2 << level; node++)
-            kernels->split(p->X, n_sampled, d, node, level, room, sample, features, thresholds);
+            kernels->split(p->X, n_sampled, d, node, level, &scratch, sample, features, thresholds);
     const fastkm_splits splits = {depth, features, thresholds};
     kernels->sort(&p->points, &splits, 0, n, &scratch, leaves);
     RECORD("split: thresholds", thresholds, n_leaves);
