@@ -54,11 +54,6 @@ include "_core_gaps.pxi"
 include "_core_leads.pxi"
 
 
-# Products of so many features may not fit 32 bits, and centroids of so large a norm not float32.
-cdef enum:
-    MOST_BYTE_FEATURES = 1 << 15
-cdef float LARGEST_BYTE_NORM = <float>1e15
-
 # Share of the rows that change their labels, below which these are listed, and their sums moved after the labelling:
 # where each thread would otherwise add to sums of its own at once, and where each looks through all labels.
 cdef double FEW_MOVED = 0.05
@@ -138,14 +133,12 @@ cdef class Engine:
     @property
     def pays_in_bytes(self):
         """Whether products of bytes are used, and panels tried last did not cost more than brute force."""
-        return self.bytes is not None and self.bytes.pays()
+        return self.bytes is not None and _bytes_pay(&self.bytes.trial)
 
     @property
     def least_share_in_bytes(self):
         """Of what brute force costs, the share that products of bytes do at least, infinite where there are none."""
-        if self.crew.kernels.assign_bytes == NULL or self.points.d > MOST_BYTE_FEATURES:
-            return float("inf")
-        return self.crew.kernels.least_share_in_bytes(self.points.n, self.points.d, self.k)
+        return _least_share_in_bytes(self.crew, self.k, False)
 
     def byte_work(self):
         """Return the rows tried in bytes, those left open, and the distances listed and measured of these.
@@ -166,7 +159,7 @@ cdef class Engine:
         self.centroids.pack(centroids, self.frame, self.crew)
         self.has_bytes = (self.bytes is not None and self.filter is None and self.neighbours is None
                           and self.gaps is None and self.leads is None
-                          and self.centroids.centroids.max_norm < LARGEST_BYTE_NORM and self.bytes.is_due())
+                          and _bytes_are_due(&self.bytes.trial, &self.centroids.centroids))
         if self.has_bytes:
             self.bytes.pack(&self.centroids.centroids, &self.frame.frame)
         if self.filter is not None:
@@ -184,7 +177,7 @@ cdef class Engine:
         Not all instruction sets have them, nor so many features.
         """
         self.bytes = None
-        if wanted and self.crew.kernels.assign_bytes != NULL and self.points.d <= MOST_BYTE_FEATURES:
+        if wanted and _has_bytes(self.crew):
             self.bytes = _Bytes(self.k, self.points.d, self.crew, always)
         self.has_bytes = False
 
@@ -309,8 +302,9 @@ cdef class Engine:
         cdef fastkm_filter_work work
         if self.filter is None and self.has_bytes and task.recheck:
             self.n_exact_of[t * 8] += self.crew.kernels.assign_bytes(
-                &self.points.points, &self.frame.frame, &self.centroids.centroids, &self.bytes.bytes, i, end,
-                &self.crew.scratches[t], &self.bytes.works[t], task.labels + i
+                &self.points.points, &self.frame.frame, &self.centroids.centroids,
+                &self.bytes.trial.centroids, NULL, i, end, &self.crew.scratches[t], &self.bytes.trial.works[t],
+                task.labels + i
             )
             return self.list_moved(task, i, end)
         if self.leads is not None:

@@ -4,13 +4,16 @@ cdef class Panels:
     """All points in the float32 kernel's coordinates and order."""
     cdef Points points
     cdef fastkm_panels panels
+    cdef _Crew crew
     cdef _Memory memory
+    cdef _Memory code_memory
+    cdef bint is_always
 
     def __init__(self, Points points not None, Frame frame not None, int n_threads, str isa):
         cdef int64_t n_blocks = (points.n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS, b
         cdef int64_t n = n_blocks * FASTKM_BLOCK_ROWS
-        cdef _Crew crew = _Crew(points, 1, n_threads, isa)
-        cdef int used = crew.threads_for(n_blocks, 32.0 * points.n * points.d)
+        self.crew = _Crew(points, 1, n_threads, isa)
+        cdef int used = self.crew.threads_for(n_blocks, 32.0 * points.n * points.d)
         if frame.shift.shape[0] != points.d:
             raise ValueError("The frame must be of the points.")
         self.points = points
@@ -21,15 +24,48 @@ cdef class Panels:
         with nogil:
             if used == 1:
                 for b in range(n_blocks):
-                    self.fill_block(frame, crew, b)
+                    self.fill_block(frame, b)
             else:
                 for b in prange(n_blocks, num_threads=used, schedule="static"):
-                    self.fill_block(frame, crew, b)
+                    self.fill_block(frame, b)
 
-    cdef void fill_block(self, Frame frame, _Crew crew, int64_t b) noexcept nogil:
+    cdef void fill_block(self, Frame frame, int64_t b) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
-        crew.kernels.fill_panels(&self.points.points, &frame.frame, i, min(i + FASTKM_BLOCK_ROWS, self.points.n),
-                                 &self.panels)
+        self.crew.kernels.fill_panels(&self.points.points, &frame.frame, i,
+                                      min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.panels)
+
+    def least_share_in_bytes(self, int64_t k):
+        """Return of brute force's cost the share that products of bytes do at least; infinite where there are none."""
+        return _least_share_in_bytes(self.crew, k, True)
+
+    def encode(self, bint always=False):
+        """Keep the points' codes, too: runs that begin later label by them where that pays, or always.
+
+        Nothing happens if they are kept already; not all instruction sets have them, nor so many features.
+        """
+        cdef int64_t n = self.points.n, d = self.points.d, b
+        cdef int64_t n_blocks = (n + FASTKM_BLOCK_ROWS - 1) // FASTKM_BLOCK_ROWS
+        cdef int64_t n_kept = n_blocks * FASTKM_BLOCK_ROWS, width = (d + 3) // 4 * 4
+        cdef int used = self.crew.threads_for(n_blocks, 16.0 * n * d)
+        if self.code_memory is not None or not _has_bytes(self.crew):
+            return
+        self.is_always = always
+        memory = _Memory()
+        memory.allocate(_size(n_kept, width + 4 * sizeof(float), 1))
+        self.code_memory = memory
+        self.panels.codes = <uint8_t*>self.code_memory.start
+        self.panels.errors = <float*>(self.panels.codes + n_kept * width)
+        with nogil:
+            if used == 1:
+                for b in range(n_blocks):
+                    self.encode_block(b)
+            else:
+                for b in prange(n_blocks, num_threads=used, schedule="static"):
+                    self.encode_block(b)
+
+    cdef void encode_block(self, int64_t b) noexcept nogil:
+        cdef int64_t i = b * FASTKM_BLOCK_ROWS
+        self.crew.kernels.encode_panels(self.points.d, i, min(i + FASTKM_BLOCK_ROWS, self.points.n), &self.panels)
 
 
 # Blocks of rows that a task takes.

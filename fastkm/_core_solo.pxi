@@ -31,6 +31,7 @@ cdef struct _Solo:
     const fastkm_panels* panels
     fastkm_scratch* scratches
     fastkm_centroids packed
+    _ByteTrial* bytes  # NULL where the points' codes are not kept
     fastkm_sums sums
     fastkm_sums* own_sums  # (n_threads,) of what a round moves in a thread's rows; NULL where they would be too large
     int64_t* own_changed
@@ -39,7 +40,7 @@ cdef struct _Solo:
     double* sq_dists
     double tol
     int64_t n_iter, n_changed
-    bint is_strict, is_over, is_to_repair, is_labelled
+    bint is_in_bytes, is_strict, is_over, is_to_repair, is_labelled
     bint is_crowded  # a share was so late that its thread had no CPU
 
 
@@ -67,13 +68,24 @@ cdef int64_t _solo_first_row(const _Solo* solo, int share, int n_shares) noexcep
     return min(n_units * share // n_shares * ROWS_OF_UNIT, solo.points.n)
 
 
+cdef void _solo_pack(_Solo* solo, const double* positions) noexcept nogil:
+    _pack_alone(solo.kernels, solo.frame, &solo.packed, positions)
+    solo.is_in_bytes = solo.bytes != NULL and _bytes_are_due(solo.bytes, &solo.packed)
+    if solo.is_in_bytes:
+        solo.kernels.pack_bytes(solo.frame, &solo.packed, &solo.bytes.centroids, 0, solo.packed.k)
+
+
 cdef void _solo_label(_Solo* solo, int32_t* labels, int share, int n_shares) noexcept nogil:
     cdef int64_t i = _solo_first_row(solo, share, n_shares), end
     cdef int64_t stop = _solo_first_row(solo, share + 1, n_shares)
     while i < stop:
         end = min(<int64_t>(i + FASTKM_BLOCK_ROWS), stop)
-        solo.kernels.assign_kept(solo.points, solo.frame, &solo.packed, solo.panels, i, end, solo.scratches + share,
-                                 labels + i)
+        if solo.is_in_bytes:
+            solo.kernels.assign_bytes(solo.points, solo.frame, &solo.packed, &solo.bytes.centroids, solo.panels, i,
+                                      end, solo.scratches + share, solo.bytes.works + share, labels + i)
+        else:
+            solo.kernels.assign_kept(solo.points, solo.frame, &solo.packed, solo.panels, i, end,
+                                     solo.scratches + share, labels + i)
         i = end
 
 
@@ -128,7 +140,7 @@ cdef bint _solo_goes_on(const _Solo* solo, int64_t n_iter) noexcept nogil:
 
 cdef void _solo_prepare_round(_Solo* solo, int64_t n_iter) noexcept nogil:
     if _solo_goes_on(solo, n_iter):
-        _pack_alone(solo.kernels, solo.frame, &solo.packed, solo.positions[solo.n_iter % 2])
+        _solo_pack(solo, solo.positions[solo.n_iter % 2])
 
 
 cdef void _solo_resume(_Solo* solo, int64_t n_iter) noexcept nogil:
@@ -174,7 +186,7 @@ cdef void _solo_settle(_Solo* solo, bint is_single) noexcept nogil:
         solo.is_labelled &= final[value] == labelled_by[value]
     solo.packed.raw = final
     if not solo.is_labelled:
-        _pack_alone(solo.kernels, solo.frame, &solo.packed, final)
+        _solo_pack(solo, final)
 
 
 cdef void _solo_measure(_Solo* solo, int64_t n_iter, int share, int n_shares) noexcept nogil:
@@ -195,6 +207,7 @@ cdef class SoloRun:
     """A run over points that are kept as panels; every label's rows are summed exactly."""
     cdef _Solo solo
     cdef _Crew crew
+    cdef _Bytes bytes  # or None
     cdef tuple held
     cdef tuple label_arrays
     cdef tuple position_arrays
@@ -217,6 +230,9 @@ cdef class SoloRun:
         cdef int t
         self.crew = _Crew(points, k, n_threads, isa)
         self.held = (points, frame, panels, centroids, sums, sq_dists, own_sums, own_changed)
+        if panels.panels.codes != NULL:
+            self.bytes = _Bytes(k, d, self.crew, panels.is_always)
+            self.solo.bytes = &self.bytes.trial
         self.position_arrays = tuple(positions)
         self.label_arrays = tuple(labels)
         self.solo.kernels = self.crew.kernels
@@ -273,6 +289,10 @@ cdef class SoloRun:
     def labelled_by(self):
         """The centroids that the last round's labels are of."""
         return self.position_arrays[1 - self.solo.n_iter % 2]
+
+    def byte_work(self):
+        """Return what Engine.byte_work does, of all rounds so far."""
+        return (0, 0, 0, 0) if self.bytes is None else self.bytes.work()
 
     def counts(self, int64_t[::1] out not None):
         """Write the number of points of each label into out (k,)."""

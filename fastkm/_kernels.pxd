@@ -65,6 +65,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fastkm_panels:
         float* values
         float* sq_norms
+        uint8_t* codes
+        float* errors
 
     ctypedef struct fastkm_scratch:
         float* panel
@@ -383,10 +385,11 @@ cdef extern from "kernels.h" nogil:
                                  int64_t, int64_t, fastkm_scratch*) noexcept nogil
         void (*pack_bytes)(const fastkm_frame*, const fastkm_centroids*, const fastkm_byte_centroids*,
                            int64_t, int64_t) noexcept nogil
-        double (*least_share_in_bytes)(int64_t, int64_t, int64_t) noexcept nogil
+        double (*least_share_in_bytes)(int64_t, int64_t, int64_t, int) noexcept nogil
+        void (*encode_panels)(int64_t, int64_t, int64_t, const fastkm_panels*) noexcept nogil
         int64_t (*assign_bytes)(const fastkm_points*, const fastkm_frame*, const fastkm_centroids*,
-                                const fastkm_byte_centroids*, int64_t, int64_t, fastkm_scratch*,
-                                fastkm_byte_work*, int32_t*) noexcept nogil
+                                const fastkm_byte_centroids*, const fastkm_panels*, int64_t, int64_t,
+                                fastkm_scratch*, fastkm_byte_work*, int32_t*) noexcept nogil
         int64_t (*orthonormalise)(double*, const double*, int64_t, int64_t, int64_t, int64_t) noexcept nogil
         void (*take_off_block)(double*, int64_t, int64_t, int64_t, int64_t) noexcept nogil
         double (*length_of)(const double*, int64_t) noexcept nogil

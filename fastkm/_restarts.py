@@ -128,7 +128,7 @@ def _best_of_solos(
     for begin in range(0, n_init, n_together):
         inits = seed(min(n_together, n_init - begin))
         if begin + n_together >= n_init:
-            problem.shared.end_seeding()
+            problem.shared.end_seeding(keeps_panels=True)
         for candidate in run_solo(problem, inits, **options):
             best = _better(best, candidate)
     assert best is not None, "n_init is at least 1"

@@ -34,8 +34,10 @@ class Shared:
     filter: _core.Filter | None = None
     is_filter_hopeless: bool = False
 
-    def end_seeding(self, *, keeps_cells: bool = False) -> None:
-        """Give back what only further seedings would use; cells may serve the runs, too."""
-        self.panels = self.codes = None
+    def end_seeding(self, *, keeps_cells: bool = False, keeps_panels: bool = False) -> None:
+        """Give back what only further seedings would use; some of it may serve the runs, too."""
+        self.codes = None
+        if not keeps_panels:
+            self.panels = None
         if not keeps_cells:
             self.cells = None

@@ -23,6 +23,8 @@ MOST_WORK_ALONE, MOST_WORK = 6e6, 2e7
 # Work of a round, in multiplications, from which a thread is worth the waiting for it: 5 us, where
 # two threads wait twice 0.3.
 LEAST_SHARE = 3e5
+# Of brute force's cost, below which products of bytes are tried.
+WORTH_BYTES = 0.7
 # Labels and distances of runs side by side take at most 16 bytes times this.
 MOST_LABELS = 2**20
 
@@ -69,8 +71,9 @@ def run_solo(
 
     Notes
     -----
-    O(n k d) time a round and run. Memory: the points once more in float32, at most 1 MiB; 16 n
-    bytes and O(k d) a run, and O(k d), at most 1 MiB, a thread that shares a run's rows.
+    O(n k d) time a round and run. Memory: the points once more in float32, at most 1 MiB, and
+    where products of bytes may pay a quarter of that and 16 n bytes; 16 n bytes and O(k d) a run,
+    and O(k d), at most 1 MiB, a thread that shares a run's rows.
     """
     for init in inits:
         problem.cover(init)
@@ -78,6 +81,8 @@ def run_solo(
         run_alone = partial(_lloyd.run, max_iter=max_iter, tol=tol, centroid_dtype=centroid_dtype)
         return [ended for init in inits if (ended := run_alone(problem, init))]
     panels = problem.panels()
+    if panels.least_share_in_bytes(len(inits[0])) < WORTH_BYTES:
+        panels.encode()
     sq_dists = [np.empty(problem.n) for _ in inits]
     n_threads_of_run = n_sharing(problem, len(inits[0])) if len(inits) == 1 else 1
     runs = [

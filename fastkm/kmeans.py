@@ -104,9 +104,10 @@ class KMeans(CentroidEstimator):
     Labels are the argmin of the squared distances evaluated in float64, ties to the lowest index,
     whatever the dtype, the number of threads and the instruction set. Integers, float16 and
     float32 are read where they stand; a fit takes O(n) memory beside X, and O(n d k) time a round.
-    Rows that take at most 1 MiB as float32 are kept in that form too, and several runs on them go
-    side by side, a thread each. Larger ones by k-means++ are seeded together where that reads less:
-    12 bytes a row and run, 12 MiB or those of a run a thread at most.
+    Rows that take at most 1 MiB as float32 are kept in that form too, those of many features as
+    bytes beside it, and several runs on them go side by side, a thread each. Larger ones by
+    k-means++ are seeded together where that reads less: 12 bytes a row and run, 12 MiB or those of
+    a run a thread at most.
     The bounds of "auto" take at most 0.3 of what X takes as float32, from 127 features on,
     4 + d / 8 bytes a row (6 more while they are made) with fewer than 64, or 6 bytes a row.
     Lists, data frames and unusual dtypes are converted once, as scikit-learn does.

@@ -27,7 +27,7 @@ _threads.n_usable_cpus = lambda: 64  # start as many as asked, though the machin
 
 # ---- what a fit made use of --------------------------------------------------------------------
 
-# Of the core, by what it is for; products of bytes are told by the engines.
+# Of the core, by what it is for; products of bytes are told by the engines and the solo runs.
 TECHNIQUES = {
     "Filter": "sketches of rounds",
     "Neighbours": "cells of rounds",
@@ -71,8 +71,14 @@ def watch() -> None:
         engines.append(make_engine(problem, k))
         return engines[-1]
 
+    def solo_run(*args: Any) -> Any:
+        engines.append(make_solo_run(*args))
+        return engines[-1]
+
     seeders_beside, make_engine = _core.SeedersBeside, _problem.Problem.engine
+    make_solo_run = _core.SoloRun
     _core.SeedersBeside = beside
+    _core.SoloRun = solo_run
     _problem.Problem.engine = engine
 
 
@@ -97,6 +103,8 @@ def rows(name: str) -> Any:
         X = g.normal(size=(20_000, 20)) + 100
     elif name == "small":
         X = g.normal(size=(3000, 8)) * [1, 1, 1, 1, 1, 1, 100, 0.01]
+    elif name == "small, many features":
+        X = 3 * g.normal(size=(12, 160))[g.integers(12, size=1500)] + g.normal(size=(1500, 160))
     elif name == "ties":
         return g.integers(0, 3, size=(54_000, 5)).astype(np.uint8)
     elif name == "wide":
@@ -251,6 +259,17 @@ def fits() -> list[Fit]:
         "solo runs; solo seeds; kept panels",
         n_init=7,
         max_iter=40,
+    )
+    add_kmeans(
+        "a run a thread, in bytes",
+        "small, many features",
+        10,
+        "f8 f4",
+        "solo runs; solo seeds; kept panels; bytes",
+        n_init=3,
+    )
+    add_kmeans(
+        "a run of all threads, in bytes", "small, many features", 10, "f4", "solo runs; bytes"
     )
     add_kmeans("runs side by side", "cloud", 20, "f8", "seeds side by side", n_init=3)
     add_kmeans("ties", "ties", 40, "u1 f8 f4 i2 f2", "cells of seeds; gaps")

@@ -141,15 +141,25 @@ class Leads(Gaps):
 class Kept(Brute):
     """Rows kept as panels, of a run on one thread: one round from each position."""
 
+    has_codes = False
+
     def move_to(self, centroids):
         problem, n = self.problem, self.problem.n
         panels = _core.Panels(problem.points, problem.frame, 1, problem.isa)
+        if self.has_codes:
+            panels.encode(always=True)
         places = np.array(centroids), np.empty(centroids.shape)
         labels = np.full(n, -1, np.int32), np.full(n, -7, np.int32)
         arguments = problem.sum_scale, problem.low_scale, places, labels, np.empty(n), 0.0, 1
         run = _core.SoloRun(problem.points, problem.frame, panels, *arguments, problem.isa)
         _core.SoloRuns([run], 1).advance(1)
         return run.labels
+
+
+class KeptBytes(Kept):
+    """Their codes kept beside them, for bounds from products of bytes."""
+
+    has_codes = True
 
 
 class Sparse(Brute):
@@ -169,7 +179,7 @@ def check_positions(technique, isa, data):
         assert np.array_equal(labeller.move_to(moved), reference.assign(X, moved))
 
 
-TECHNIQUES = [Brute, Bytes, Filter, SortedFilter, Cells, Gaps, Leads, Kept, Sparse]
+TECHNIQUES = [Brute, Bytes, Filter, SortedFilter, Cells, Gaps, Leads, Kept, KeptBytes, Sparse]
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)

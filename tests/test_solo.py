@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse as sp
-from core_tools import DTYPES, ISAS, interrupted_after, needs_timer, unchanged
+from core_tools import (
+    DTYPES,
+    ISAS,
+    ISAS_WITH_BYTES,
+    LABELLERS,
+    interrupted_after,
+    needs_timer,
+    unchanged,
+)
 
 from fastkm import KMeans, _core, _lloyd, _restarts, _solo, seeding
 from fastkm._problem import Problem
@@ -52,10 +60,11 @@ def assert_same_run(ours, expected):
     assert (ours.n_iter, ours.strict) == (expected.n_iter, expected.strict)
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("labeller", LABELLERS)
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("seed", range(3))
-def test_solo_runs_are_the_others_bit_for_bit(name, seed, isa, monkeypatch):
+def test_solo_runs_are_the_others_bit_for_bit(name, seed, labeller, monkeypatch):
+    isa, _, in_bytes = labeller.partition(", ")
     monkeypatch.setattr(_solo, "LEAST_SHARE", 1.0)  # any row is worth a thread
     generator = np.random.default_rng(seed)
     X, init = _hostile(name, generator)
@@ -72,6 +81,8 @@ def test_solo_runs_are_the_others_bit_for_bit(name, seed, isa, monkeypatch):
         expected = [_lloyd.run(problem, start, algorithm="lloyd", **options) for start in inits]
         for n_threads in (1, 2, 3):
             problem = Problem(X, n_threads=n_threads, isa=isa)
+            if in_bytes:
+                problem.panels().encode(always=True)
             with unchanged(X, *inits):
                 runs = run_solo(problem, inits, **options)
             assert _solo.n_sharing(problem, len(init)) == n_threads
@@ -92,6 +103,71 @@ def test_every_dtype_runs_alone(dtype, isa, rng):
     (ours,) = run_solo(problem, [init], **options)
     assert_same_run(ours, _lloyd.run(problem, init, **options))
     assert np.array_equal(ours.labels, reference.assign(X, ours.centroids))
+
+
+def _solo_run(X, init, encodes, always=False):
+    """Return a run's labels after at most 20 rounds, and what it did in bytes."""
+    problem = Problem(X, n_threads=1)
+    problem.cover(init)
+    panels = problem.panels()
+    if encodes:
+        panels.encode(always)
+    places, n = (init.copy(), np.empty(init.shape)), len(X)
+    labels = np.full(n, -1, np.int32), np.empty(n, np.int32)
+    scales = problem.sum_scale, problem.low_scale
+    run = _core.SoloRun(
+        problem.points, problem.frame, panels, *scales, places, labels, np.empty(n), 0.0, 1,
+        problem.isa,
+    )  # fmt: skip
+    _core.SoloRuns([run], 1).advance(20)
+    return run.labels, run.byte_work(), run.n_iter
+
+
+@pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
+def test_solo_runs_label_by_the_points_codes_where_that_pays(rng):
+    middles = 2 * rng.normal(size=(20, 64))
+    X = middles[np.arange(3000) % 20] + 1.5 * rng.normal(size=(3000, 64))
+    init = X[:20].copy()
+    expected, nothing, n_iter = _solo_run(X, init, encodes=False)
+    labels, (n_tried, n_open, *_), _ = _solo_run(X, init, encodes=True)
+    assert np.array_equal(labels, expected)
+    assert nothing == (0, 0, 0, 0)
+    assert n_tried == n_iter * len(X)
+    assert n_open < n_tried / 10
+
+
+@pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
+def test_solo_runs_leave_codes_that_do_not_tell(rng):
+    # One large feature sets the step of all codes, so that the others, which decide, have none.
+    X = rng.normal(size=(3000, 64))
+    X[:, 0] += 1000 * rng.choice([-1, 1], size=3000)
+    init = X[rng.permutation(3000)[:20]]
+    expected, _, n_iter = _solo_run(X, init, encodes=False)
+    labels, (n_tried, n_open, *_), _ = _solo_run(X, init, encodes=True)
+    _, (n_always, *_), _ = _solo_run(X, init, encodes=True, always=True)
+    assert np.array_equal(labels, expected)
+    assert n_open > n_tried / 2
+    assert n_tried < n_iter * len(X) / 10
+    assert n_always == n_iter * len(X)
+
+
+@pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
+def test_fits_of_many_features_keep_codes_and_others_none(rng, monkeypatch):
+    kept = []
+    panels = _core.Panels
+
+    class Watched(panels):
+        def encode(self, always=False):
+            kept.append(self)
+            super().encode(always)
+
+    monkeypatch.setattr(_core, "Panels", Watched)
+    X = rng.normal(size=(1500, 160))
+    KMeans(10, n_init=3, random_state=0).fit(X)
+    assert len(kept) == 1
+    KMeans(10, n_init=3, random_state=0).fit(X[:, :9].copy())  # where products are few
+    KMeans(10, n_init=3, random_state=0).fit(X[:30])  # beside which coding centroids is much
+    assert len(kept) == 1
 
 
 def test_equal_weights_scale_the_inertia_of_solo_runs(cloud):

@@ -48,6 +48,7 @@ const fastkm_kernels TABLE_NAME(ISA) = {
     .assign_beside = assign_beside,
 #ifdef LARGEST_ROW_CODE
     .pack_bytes = pack_bytes,
+    .encode_panels = encode_panels,
     .assign_bytes = assign_bytes,
     .least_share_in_bytes = least_share_in_bytes,
 #endif

@@ -36,35 +36,44 @@ typedef struct {
 } byte_costs;
 static const byte_costs costs = BYTE_COSTS;
 
-/* The same of a centroid's value that is coded, its share in fresh memory included. */
+/* The same of a centroid's value that is coded, its share in fresh memory included; and where that
+ * is not fresh. */
 #define COST_OF_PACKING 1000
+#define COST_OF_REPACKING 60
 
 /* Where byte products do not pay they are tried again, at last after so many panels. */
 #define MOST_SKIPPED 255
 #define FEWER_TRIES 32
+/* A row that bytes leave open may make its panel dear: about so many rows are judged by. */
+#define ROWS_TO_JUDGE_BY 256
 
-static double cost_in_floats(int64_t n_rows, int64_t d, int64_t k) {
-    return (double)n_rows * ((double)d * costs.value + (double)k * ((double)d + costs.centroid));
+static double cost_in_floats(int64_t n_rows, int64_t d, int64_t k, int is_kept) {
+    const double loading = is_kept ? 0 : (double)d * costs.value;
+    return (double)n_rows * (loading + (double)k * ((double)d + costs.centroid));
 }
 
 /* Of products of bytes, without what they leave. */
-static double cost_in_bytes(int64_t n_rows, int64_t d, int64_t k) {
-    return (double)n_rows * ((double)d * costs.coded_value +
-                             (double)k * ((double)d * costs.byte_product + costs.coded_centroid));
+static double cost_in_bytes(int64_t n_rows, int64_t d, int64_t k, int is_kept) {
+    const double loading = is_kept ? 0 : (double)d * costs.coded_value;
+    const double centroid = (double)d * costs.byte_product + costs.coded_centroid;
+    return (double)n_rows * (loading + (double)k * centroid);
 }
 
-static double cost_of_open(int64_t n_open, int64_t d) {
-    return (double)n_open * (costs.open_row + (double)d * costs.open_value);
-}
+/* With so few centroids a row's bounds are gone through one by one, which takes a share of that. */
+#define FEW_CENTROIDS 32
+#define SHARE_OF_FEW 0.45
 
-static double cost_of_distances(int64_t n_distances, int64_t d) {
-    return (double)n_distances * (costs.distance + (double)d * costs.distance_value);
+static double cost_of_left(int64_t n_open, int64_t n_distances, int64_t d, int64_t k) {
+    const double open = (double)n_open * (costs.open_row + (double)d * costs.open_value);
+    const double distances =
+        (double)n_distances * (costs.distance + (double)d * costs.distance_value);
+    return (open + distances) * (k <= FEW_CENTROIDS ? SHARE_OF_FEW : 1);
 }
 
 /* Of what brute force costs, the share that bytes do at least. */
-static double least_share_in_bytes(int64_t n, int64_t d, int64_t k) {
-    const double packing = COST_OF_PACKING * (double)k * (double)d;
-    return (packing + cost_in_bytes(n, d, k)) / cost_in_floats(n, d, k);
+static double least_share_in_bytes(int64_t n, int64_t d, int64_t k, int is_kept) {
+    const double packing = (is_kept ? COST_OF_REPACKING : COST_OF_PACKING) * (double)k * (double)d;
+    return (packing + cost_in_bytes(n, d, k, is_kept)) / cost_in_floats(n, d, k, is_kept);
 }
 
 static FASTKM_INLINE int64_t fours_of(int64_t d) {
@@ -82,13 +91,16 @@ static void encode_centroid(const fastkm_frame* frame, const fastkm_centroids* c
     const double *c = centroids->raw + j * d, *shift = frame->shift, scale = frame->scale;
     float* FASTKM_RESTRICT z = bytes->framed + j * d;
     int8_t* tile = bytes->tiles + tile_begin * fours_of(d) * FOUR + (j - tile_begin) * FOUR;
-    float largest = 0;
+    float magnitudes[CODED_AT_ONCE] = {0}, largest = 0;
     double sq_norms[CODED_AT_ONCE] = {0}, sq_offs[CODED_AT_ONCE] = {0}, sq_norm = 0, sq_off = 0;
-    int32_t sum = 0;
-    for (int64_t f = 0; f < d; f++) {
-        z[f] = (float)((c[f] - shift[f]) * scale);
-        largest = FASTKM_MAX(largest, fabsf(z[f]));
-    }
+    int32_t sums[CODED_AT_ONCE] = {0}, sum = 0;
+    for (int64_t f = 0; f < d; f++) z[f] = (float)((c[f] - shift[f]) * scale);
+    for (int64_t f = 0; f + CODED_AT_ONCE <= d; f += CODED_AT_ONCE)
+        for (int s = 0; s < CODED_AT_ONCE; s++)
+            magnitudes[s] = FASTKM_MAX(magnitudes[s], fabsf(z[f + s]));
+    for (int64_t f = d - d % CODED_AT_ONCE; f < d; f++)
+        magnitudes[0] = FASTKM_MAX(magnitudes[0], fabsf(z[f]));
+    for (int s = 0; s < CODED_AT_ONCE; s++) largest = FASTKM_MAX(largest, magnitudes[s]);
     /* Below this steps are zero, and so are codes. */
     const float step = largest > 0x1p-100f ? largest / FASTKM_LARGEST_CODE : 0;
     const float per_step = step > 0 ? 1 / step : 0;
@@ -101,7 +113,7 @@ static void encode_centroid(const fastkm_frame* frame, const fastkm_centroids* c
             const float code = (values[s] * per_step + 0x1.8p23f) - 0x1.8p23f;
             const float off = values[s] - code * step;
             codes[s] = (int8_t)code;
-            sum += (int32_t)code;
+            sums[s] += (int32_t)code;
             sq_offs[s] += (double)off * off;
             sq_norms[s] += (double)values[s] * values[s];
         }
@@ -111,6 +123,7 @@ static void encode_centroid(const fastkm_frame* frame, const fastkm_centroids* c
     for (int s = 0; s < CODED_AT_ONCE; s++) {
         sq_off += sq_offs[s];
         sq_norm += sq_norms[s];
+        sum += sums[s];
     }
     const rounding_bound bound = bound_for(d);
     const double square = 1.01 * ((double)bound.a + bound.b), norm = sqrt(sq_norm);
@@ -228,6 +241,24 @@ static FASTKM_INLINE void byte_products(const uint8_t* codes, const int8_t* tile
     ahead->next += ahead->lines_per_tile * LINE_BYTES;
 }
 
+/* Codes of panels that are kept, and with them what encode_panel says of their rows. */
+static byte_panel* kept_codes(const fastkm_panels* panels, int64_t d, int64_t i, uint8_t** codes) {
+    *codes = panels->codes + i * fours_of(d) * FOUR;
+    return (byte_panel*)panels->errors + i / PANEL_ROWS;
+}
+
+static void encode_panels(int64_t d, int64_t i_begin, int64_t i_end, const fastkm_panels* panels) {
+    const rounding_bound bound = bound_for(d);
+    const uint32_t saved = flush_denormals();
+    for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
+        uint8_t* codes;
+        byte_panel* rows = kept_codes(panels, d, i, &codes);
+        encode_panel(panels->values + i * d, d, &bound, panels->sq_norms + i,
+                     no_lines(panels->values), codes, rows);
+    }
+    restore_denormals(saved);
+}
+
 /* Lower bounds of the products of the rows from r_begin on and a tile, but for the rows' constants;
  * kept, and folded into the two nearest so far. */
 static FASTKM_INLINE void bound_tile(const uint8_t* codes, const byte_panel* rows,
@@ -235,24 +266,25 @@ static FASTKM_INLINE void bound_tile(const uint8_t* codes, const byte_panel* row
                                      int64_t r_begin, int64_t j_begin, const int n_centroids,
                                      lines_ahead* ahead, float* lowers, nearest_two* nearest) {
     vi product[CODED_CENTROIDS][CODED_VECTORS];
+    const float *factors = bytes->factors + j_begin, *fixed = bytes->fixed + j_begin;
+    const float *norms = bytes->norms + j_begin, *offs = bytes->offs + j_begin;
     byte_products(codes, bytes->tiles + j_begin * n_fours * FOUR, bytes->offsets + j_begin, n_fours,
                   n_centroids, ahead, product);
     for (int v = 0; v < CODED_VECTORS; v++) {
         const int64_t r = r_begin + v * LANES;
-        const vf step = vf_load(rows->steps + r), per_norm = vf_load(rows->per_norm + r),
-                 per_off = vf_load(rows->per_off + r);
+        float* FASTKM_RESTRICT kept = lowers + j_begin * PANEL_ROWS + r;
+        const vf step = vf_load(rows->steps + r), zero = vf_set1(0);
+        const vf less_per_norm = vf_sub(zero, vf_load(rows->per_norm + r));
+        const vf less_per_off = vf_sub(zero, vf_load(rows->per_off + r));
         vf best = vf_load(nearest->best + r), second = vf_load(nearest->second + r);
         vi index = vi_load(nearest->index + r);
         for (int j = 0; j < n_centroids; j++) {
-            const int64_t at = j_begin + j;
             const vf scaled = vf_mul(vf_of_ints(product[j][v]), step);
-            const vf middle =
-                vf_fma(scaled, vf_set1(bytes->factors[at]), vf_set1(bytes->fixed[at]));
-            const vf error = vf_fma(per_norm, vf_set1(bytes->norms[at]),
-                                    vf_mul(per_off, vf_set1(bytes->offs[at])));
-            const vf lower = vf_sub(middle, error);
-            vf_store(lowers + at * PANEL_ROWS + r, lower);
-            fold(lower, vi_set1((int32_t)at), &best, &second, &index);
+            const vf middle = vf_fma(scaled, vf_set1(factors[j]), vf_set1(fixed[j]));
+            const vf lower = vf_fma(less_per_off, vf_set1(offs[j]),
+                                    vf_fma(less_per_norm, vf_set1(norms[j]), middle));
+            vf_store(kept + j * PANEL_ROWS, lower);
+            fold(lower, vi_set1((int32_t)j_begin + j), &best, &second, &index);
         }
         vf_store(nearest->best + r, best);
         vf_store(nearest->second + r, second);
@@ -260,12 +292,19 @@ static FASTKM_INLINE void bound_tile(const uint8_t* codes, const byte_panel* row
     }
 }
 
+/* Shares in the errors of products with a centroid. */
+typedef struct {
+    float norm, off, square;
+} coded_errors;
+
 /* A pass of byte products over some rows. */
 typedef struct {
     const fastkm_points* points;
     const fastkm_frame* frame;
     const fastkm_centroids* centroids;
     const fastkm_byte_centroids* bytes;
+    const fastkm_panels* panels; /* where they are kept, or NULL */
+    coded_errors largest;        /* of all centroids */
     rounding_bound bound;
     float sum_error, flushed; /* as in filter_pass */
     fastkm_scratch* scratch;
@@ -306,7 +345,21 @@ static float lower_limit(const byte_pass* pass, const coded_row* measured, float
     return fabsf(limit) < INFINITY ? limit : INFINITY;
 }
 
-/* Row r's label from its list: the nearest by its bound is measured already. */
+/* Row i's label, where all centroids that may be nearest are measured. */
+static int32_t label_as_measured(const byte_pass* pass, int64_t i, float sq_norm,
+                                 const coded_row* measured) {
+    const float dist = sqrtf(measured->least), other = sqrtf(measured->second);
+    const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
+    const float other_lower = other - measured_error(pass, measured->norm, sq_norm, other);
+    /* A second that is infinite is of one that was not measured, or of one whose square is. */
+    const int is_decided =
+        measured->second < INFINITY ? other_lower > upper * 1.000001f : measured->least < 0x1p120f;
+    if (is_decided) return measured->label;
+    pass->work->n_exact++;
+    return exact_label(pass->points, pass->frame, pass->centroids, i, pass->scratch);
+}
+
+/* Row i's label from its list: the nearest by its bound is measured already. */
 static int32_t label_from_list(const byte_pass* pass, int64_t i, float sq_norm, float constant,
                                const fastkm_candidate_list* list, coded_row* measured) {
     const int32_t nearest = measured->label;
@@ -318,15 +371,7 @@ static int32_t label_from_list(const byte_pass* pass, int64_t i, float sq_norm, 
         least = measured->least;
         limit = lower_limit(pass, measured, sq_norm, constant);
     }
-    const float dist = sqrtf(measured->least), other = sqrtf(measured->second);
-    const float upper = dist + measured_error(pass, measured->norm, sq_norm, dist);
-    const float other_lower = other - measured_error(pass, measured->norm, sq_norm, other);
-    /* A second that is infinite is of one that was not measured, or of one whose square is. */
-    const int is_decided =
-        measured->second < INFINITY ? other_lower > upper * 1.000001f : measured->least < 0x1p120f;
-    if (is_decided) return measured->label;
-    pass->work->n_exact++;
-    return exact_label(pass->points, pass->frame, pass->centroids, i, pass->scratch);
+    return label_as_measured(pass, i, sq_norm, measured);
 }
 
 /* Adds centroids to the lists of rows whose limits their lower bounds are not above. */
@@ -356,19 +401,46 @@ static int64_t list_lowers(const float* lowers, const float* limits, int64_t k,
     return n_listed;
 }
 
+/* How far above the least of row r's bounds that of its nearest centroid may be. */
+static FASTKM_INLINE float least_margin(const byte_panel* rows, const fastkm_byte_centroids* bytes,
+                                        int64_t r, int32_t with_least) {
+    const float error =
+        rows->per_norm[r] * bytes->norms[with_least] + rows->per_off[r] * bytes->offs[with_least];
+    return 2.0001f * (error + bytes->squares[with_least] + rows->constants[r]) + FLT_MIN;
+}
+
+/* Label of row r of a panel: of the centroids whose bounds are within the margin. */
+static int32_t label_of_few(const byte_pass* pass, int64_t i_begin, int64_t r,
+                            const byte_panel* rows, const float* sq_norms,
+                            const nearest_two* nearest) {
+    const float* lowers = pass->work->lowers + r;
+    const float limit = nearest->best[r] + least_margin(rows, pass->bytes, r, nearest->index[r]);
+    coded_row measured = {nearest->index[r], INFINITY, INFINITY, 0};
+    centre_row(pass->points, pass->frame, i_begin + r, pass->work->row);
+    for (int32_t j = 0; j < pass->centroids->k; j++)
+        if (!(lowers[j * PANEL_ROWS] > limit)) measure_coded(pass, j, &measured);
+    return label_as_measured(pass, i_begin + r, sq_norms[r], &measured);
+}
+
 /* Labels the rows of a panel whose nearest centroid the bounds do not tell. Returns 0 where that
  * alone is dearer than brute force, and then leaves it. */
 static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* open, int64_t n_open,
                        const byte_panel* rows, const float* sq_norms, const nearest_two* nearest,
                        int64_t n_rows, int32_t* labels) {
     const int64_t d = pass->points->d, k = pass->centroids->k;
-    const double most = pass->work->is_always ? INFINITY : cost_in_floats(n_rows, d, k);
+    const double most =
+        pass->work->is_always ? INFINITY : cost_in_floats(n_rows, d, k, pass->panels != NULL);
     fastkm_candidate_list* lists = pass->scratch->lists;
     coded_row measured[PANEL_ROWS];
     float limits[PANEL_ROWS];
     int64_t n_listed;
     pass->work->n_open += n_open;
-    if (cost_of_open(n_open, d) + cost_of_distances(n_open, d) > most) return 0;
+    if (cost_of_left(n_open, n_open, d, k) > most) return 0;
+    if (k <= FEW_CENTROIDS) {
+        for (int64_t o = 0; o < n_open; o++)
+            labels[open[o]] = label_of_few(pass, i_begin, open[o], rows, sq_norms, nearest);
+        return 1;
+    }
     for (int64_t r = 0; r < PANEL_ROWS; r++) {
         limits[r] = -INFINITY;
         lists[r].count = 0;
@@ -382,7 +454,7 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
     }
     n_listed = list_lowers(pass->work->lowers, limits, k, lists);
     pass->work->n_listed += n_listed;
-    if (cost_of_distances(n_listed, d) > most) return 0;
+    if (cost_of_left(0, n_listed, d, k) > most) return 0;
     for (int64_t o = 0; o < n_open; o++)
         if (lists[open[o]].count > FASTKM_KEPT_CANDIDATES) return 0;
     for (int64_t o = 0; o < n_open; o++) {
@@ -397,45 +469,79 @@ static int settle_open(const byte_pass* pass, int64_t i_begin, const int64_t* op
     return 1;
 }
 
-/* Labels a panel's rows by byte products; returns 0 where that does not pay. Of the lines that
- * loading leaves to ask for half are asked for with the codes, and the rest with the products. */
+static coded_errors largest_errors(const fastkm_byte_centroids* bytes, int64_t k) {
+    coded_errors largest = {0, 0, 0};
+    for (int64_t j = 0; j < k; j++) {
+        largest.norm = FASTKM_MAX(bytes->norms[j], largest.norm);
+        largest.off = FASTKM_MAX(bytes->offs[j], largest.off);
+        largest.square = FASTKM_MAX(bytes->squares[j], largest.square);
+    }
+    return largest;
+}
+
+/* A bit for each of a vector's rows whose second least bound may be of a nearer centroid than the
+ * least, as far as the largest errors of all centroids tell. */
+static FASTKM_INLINE uint32_t close_to_second(const byte_panel* rows, const coded_errors* largest,
+                                              int64_t r, const nearest_two* nearest) {
+    const vf of_norm = vf_mul(vf_load(rows->per_norm + r), vf_set1(largest->norm));
+    const vf error = vf_add(vf_fma(vf_load(rows->per_off + r), vf_set1(largest->off), of_norm),
+                            vf_add(vf_set1(largest->square), vf_load(rows->constants + r)));
+    const vf margin = vf_fma(error, vf_set1(2.0001f), vf_set1(FLT_MIN));
+    const vf gap = vf_sub(vf_load(nearest->second + r), vf_load(nearest->best + r));
+    return ~vm_bits(vf_lt(margin, gap)) & ((1u << LANES) - 1);
+}
+
+/* Encodes the panel in scratch. Of the lines that loading leaves to ask for half are asked for with
+ * the codes; the rest is returned. */
+static lines_ahead encode_loaded(const byte_pass* pass, int64_t i, const float* sq_norms,
+                                 byte_panel* rows) {
+    const int64_t d = pass->points->d;
+    const next_panel rest = rest_of_panel_after(pass->points, i);
+    const int64_t n_steps = TILE_VECTORS * fours_of(d);
+    const int64_t n_tiles = n_tiles_of(pass->centroids->k);
+    const lines_ahead with_codes = {rest.begin, rest.n_lines / 2 / n_steps};
+    const int64_t n_asked = with_codes.lines_per_tile * n_steps;
+    encode_panel(pass->scratch->panel, d, &pass->bound, sq_norms, with_codes, pass->work->codes,
+                 rows);
+    return (lines_ahead){rest.begin + n_asked * LINE_BYTES,
+                         (rest.n_lines - n_asked + n_tiles - 1) / n_tiles};
+}
+
+/* Labels a panel's rows by byte products; returns 0 where that does not pay. */
 static int label_by_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const float* sq_norms,
                           int32_t* labels) {
     const fastkm_byte_centroids* bytes = pass->bytes;
     const int64_t d = pass->points->d, k = pass->centroids->k;
-    byte_panel rows;
+    byte_panel encoded, *rows = &encoded;
+    uint8_t* codes = pass->work->codes;
     nearest_two nearest;
     int64_t open[PANEL_ROWS], n_open = 0;
-    const next_panel rest = rest_of_panel_after(pass->points, i);
-    const int64_t n_steps = TILE_VECTORS * fours_of(d);
-    const int64_t n_tiles = n_tiles_of(k);
-    const lines_ahead with_codes = {rest.begin, rest.n_lines / 2 / n_steps};
-    const int64_t n_asked = with_codes.lines_per_tile * n_steps;
-    lines_ahead ahead = {rest.begin + n_asked * LINE_BYTES,
-                         (rest.n_lines - n_asked + n_tiles - 1) / n_tiles};
+    lines_ahead ahead = no_lines(pass->points->base);
     const uint32_t saved = flush_denormals();
-    encode_panel(pass->scratch->panel, d, &pass->bound, sq_norms, with_codes, pass->work->codes,
-                 &rows);
+    if (pass->panels)
+        rows = kept_codes(pass->panels, d, i, &codes);
+    else
+        ahead = encode_loaded(pass, i, sq_norms, rows);
     reset_nearest(&nearest);
     for (int64_t half = 0; half < TILE_VECTORS / CODED_VECTORS; half++) {
-        const uint8_t* codes = coded(pass->work->codes, d, half, 0, 0);
         for (int64_t j = 0; j < k; j += coded_tile_size(k - j)) {
-#define BOUND(n)                                                                             \
-    bound_tile(codes, &rows, bytes, fours_of(d), half * CODED_VECTORS * LANES, j, n, &ahead, \
-               pass->work->lowers, &nearest)
+#define BOUND(n)                                                      \
+    bound_tile(coded(codes, d, half, 0, 0), rows, bytes, fours_of(d), \
+               half * CODED_VECTORS * LANES, j, n, &ahead, pass->work->lowers, &nearest)
             WITH_CODED_TILE(coded_tile_size(k - j), BOUND);
 #undef BOUND
         }
     }
     restore_denormals(saved);
-    for (int64_t r = 0; r < n_rows; r++) {
-        const int32_t b = nearest.index[r];
-        const float error = rows.per_norm[r] * bytes->norms[b] + rows.per_off[r] * bytes->offs[b];
-        const float margin = 2.0001f * (error + bytes->squares[b] + rows.constants[r]) + FLT_MIN;
-        labels[r] = b;
-        if (!(nearest.second[r] - nearest.best[r] > margin)) open[n_open++] = r;
+    memcpy(labels, nearest.index, (size_t)n_rows * sizeof *labels);
+    for (int64_t v = 0; v < n_rows; v += LANES) {
+        uint32_t close = close_to_second(rows, &pass->largest, v, &nearest);
+        for (int64_t r = v; close && r < n_rows; r++, close >>= 1)
+            if ((close & 1) && !(nearest.second[r] - nearest.best[r] >
+                                 least_margin(rows, bytes, r, nearest.index[r])))
+                open[n_open++] = r;
     }
-    return settle_open(pass, i, open, n_open, &rows, sq_norms, &nearest, n_rows, labels);
+    return settle_open(pass, i, open, n_open, rows, sq_norms, &nearest, n_rows, labels);
 }
 
 /* Tries a panel in bytes, and judges from what they left whether to skip others: the more panels
@@ -445,12 +551,15 @@ static int try_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const flo
     fastkm_byte_work* work = pass->work;
     const int64_t d = pass->points->d, k = pass->centroids->k;
     const int64_t n_open = work->n_open, n_distances = work->n_distances;
+    const int is_kept = pass->panels != NULL;
     const int is_settled = label_by_bytes(pass, i, n_rows, sq_norms, labels);
-    const double in_floats = cost_in_floats(n_rows, d, k);
-    const double in_bytes = cost_in_bytes(n_rows, d, k) + cost_of_open(work->n_open - n_open, d) +
-                            cost_of_distances(work->n_distances - n_distances, d);
+    const double in_floats = cost_in_floats(n_rows, d, k, is_kept);
+    const double in_bytes =
+        cost_in_bytes(n_rows, d, k, is_kept) +
+        cost_of_left(work->n_open - n_open, work->n_distances - n_distances, d, k);
     const double share = (in_bytes + (is_settled ? 0 : in_floats)) / in_floats;
-    work->share = work->n_tried > 0 ? (work->share + share) / 2 : share;
+    if (work->n_tried == 0) work->share = cost_in_bytes(n_rows, d, k, is_kept) / in_floats;
+    work->share += (share - work->share) * FASTKM_MIN((double)n_rows / ROWS_TO_JUDGE_BY, 1);
     work->n_tried += n_rows;
     work->n_failed = work->share < 1 ? work->n_failed / FEWER_TRIES
                                      : FASTKM_MIN(FEWER_TRIES * (work->n_failed + 1), MOST_SKIPPED);
@@ -461,26 +570,35 @@ static int try_bytes(const byte_pass* pass, int64_t i, int64_t n_rows, const flo
 /* What assign does, most of it in bytes. */
 static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* frame,
                             const fastkm_centroids* centroids, const fastkm_byte_centroids* bytes,
-                            int64_t i_begin, int64_t i_end, fastkm_scratch* scratch,
-                            fastkm_byte_work* work, int32_t* labels) {
+                            const fastkm_panels* panels, int64_t i_begin, int64_t i_end,
+                            fastkm_scratch* scratch, fastkm_byte_work* work, int32_t* labels) {
     const byte_pass pass = {points,
                             frame,
                             centroids,
                             bytes,
+                            panels,
+                            largest_errors(bytes, centroids->k),
                             bound_for(points->d),
                             sum_error_for(points->d),
                             sqrtf((float)points->d) * 0x1p-61f,
                             scratch,
                             work};
-    float sq_norms[PANEL_ROWS];
+    float loaded_sq_norms[PANEL_ROWS];
     work->n_exact = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
         int32_t* here = labels + (i - i_begin);
-        lines_ahead ahead = lines_of_next_panel(points, i, centroids->k);
+        const float *panel = scratch->panel, *sq_norms = loaded_sq_norms;
+        lines_ahead ahead = no_lines(scratch->panel);
         nearest_two nearest;
         int is_settled = 0;
-        load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+        if (panels) {
+            panel = panels->values + i * points->d;
+            sq_norms = panels->sq_norms + i;
+        } else {
+            load_panel(points, frame, i, n_rows, scratch->panel, loaded_sq_norms);
+            ahead = lines_of_next_panel(points, i, centroids->k);
+        }
         if (work->n_to_skip > 0 && !work->is_always) {
             work->n_to_skip--;
         } else {
@@ -488,7 +606,7 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
             ahead = no_lines(scratch->panel);
         }
         if (is_settled) continue;
-        fold_panel(scratch->panel, centroids, ahead, &nearest);
+        fold_panel(panel, centroids, ahead, &nearest);
         work->n_exact += settle_panel(points, frame, centroids, &pass.bound, i, NULL, n_rows, 1,
                                       &nearest, sq_norms, scratch, here);
     }

@@ -35,6 +35,10 @@ static void sq_dists_of_row(const fastkm_frame* frame, const fastkm_centroids* c
     for (; g + EXACT_GROUPS <= n_groups; g += EXACT_GROUPS)
         exact_groups(scratch->row, centroids->exact + g * d * FASTKM_EXACT_LANES, d, EXACT_GROUPS,
                      scratch->dists + g * FASTKM_EXACT_LANES);
+    /* Each sum waits for itself, so two take no longer than one. */
+    for (; EXACT_GROUPS > 2 && g + 2 <= n_groups; g += 2)
+        exact_groups(scratch->row, centroids->exact + g * d * FASTKM_EXACT_LANES, d, 2,
+                     scratch->dists + g * FASTKM_EXACT_LANES);
     for (; g < n_groups; g++)
         exact_groups(scratch->row, centroids->exact + g * d * FASTKM_EXACT_LANES, d, 1,
                      scratch->dists + g * FASTKM_EXACT_LANES);

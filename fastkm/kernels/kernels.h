@@ -133,6 +133,9 @@ typedef struct {
 typedef struct {
     float* values;   /* (n / panel rows, d, panel rows) */
     float* sq_norms; /* (n,) */
+    uint8_t* codes;  /* (n / panel rows, d rounded up to fours, panel rows) OUT of encode_panels, or
+                        NULL; and so is */
+    float* errors;   /* (n / panel rows, 4, panel rows) what those stand for, and their errors */
 } fastkm_panels;
 
 /* Centroids that may be nearer to a row than its own. */
@@ -549,13 +552,19 @@ typedef struct {
                        int64_t j_begin, int64_t j_end);    /* IN  */
 
     /* Of what assign costs, the share that assign_bytes does at least, packing included. */
-    double (*least_share_in_bytes)(int64_t n, int64_t d, int64_t k);
+    double (*least_share_in_bytes)(int64_t n, int64_t d, int64_t k, int is_kept);
 
-    /* What assign does with recheck, most of it in bytes where that pays. */
+    /* Codes of the panels of rows [i_begin, i_end), which are filled. */
+    void (*encode_panels)(int64_t d, int64_t i_begin, int64_t i_end, /* IN  */
+                          const fastkm_panels* panels);              /* OUT: codes, errors */
+
+    /* What assign does with recheck, most of it in bytes where that pays; of points that are kept,
+     * and encoded, where panels is not NULL. */
     int64_t (*assign_bytes)(const fastkm_points* points,        /* IN    */
                             const fastkm_frame* frame,          /* IN    */
                             const fastkm_centroids* centroids,  /* IN    */
                             const fastkm_byte_centroids* bytes, /* IN    */
+                            const fastkm_panels* panels,        /* IN or NULL */
                             int64_t i_begin, int64_t i_end,     /* IN    */
                             fastkm_scratch* scratch,            /* OUT   */
                             fastkm_byte_work* work,             /* INOUT */

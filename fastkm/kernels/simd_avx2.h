@@ -74,7 +74,7 @@ static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
 
 /* Of seven bits, so that two products of bytes fit sixteen. */
 #define LARGEST_ROW_CODE 63
-#define BYTE_COSTS {8, 1, 20, 17, 0.57, 2000, 9, 900, 3}
+#define BYTE_COSTS {8, 1, 20, 13, 0.57, 2000, 9, 900, 3}
 static FASTKM_INLINE vi vi_load_bytes(const uint8_t* p) {
     return _mm256_loadu_si256((const __m256i*)p);
 }

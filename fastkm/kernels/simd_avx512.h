@@ -71,7 +71,7 @@ static FASTKM_INLINE vf vf_select(vm m, vf a, vf b) {
 
 #ifdef HAS_VNNI
 #define LARGEST_ROW_CODE 127
-#define BYTE_COSTS {9, 3, 24, 19, 0.25, 2100, 15, 2100, 5}
+#define BYTE_COSTS {9, 3, 24, 16, 0.25, 2100, 15, 2100, 5}
 static FASTKM_INLINE vi vi_load_bytes(const uint8_t* p) {
     return _mm512_loadu_si512(p);
 }

@@ -388,7 +388,8 @@ static void check_labels(const problem* of, const fastkm_kernels* kernels, engin
     const int64_t n_whole = (n + FASTKM_BLOCK_ROWS - 1) / FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS;
     const int64_t width = (d + 3) / 4 * 4, rows = kernels->panel_rows;
     int32_t* labels = room((size_t)n * 4);
-    fastkm_panels panels = {room((size_t)(n_whole * d) * 4), room((size_t)n_whole * 4)};
+    fastkm_panels panels = {room((size_t)(n_whole * d) * 4), room((size_t)n_whole * 4),
+                            room((size_t)(n_whole * width)), room((size_t)(4 * n_whole) * 4)};
     memset(labels, 0xff, (size_t)n * 4);
     FOR_BLOCKS(n)
     kernels->assign(&of->points, &of->frame, &with->centroids, i_begin, i_end, 1, &with->scratch,
@@ -402,8 +403,6 @@ static void check_labels(const problem* of, const fastkm_kernels* kernels, engin
     kernels->assign_kept(&of->points, &of->frame, &with->centroids, &panels, i_begin, i_end,
                          &with->scratch, labels + i_begin);
     EXPECT(same_bits(labels, of->labels, (size_t)n * 4), "assign_kept");
-    free(panels.values);
-    free(panels.sq_norms);
     if (kernels->assign_bytes && with->centroids.max_norm < 1e15f) {
         float* floats = room((size_t)(k * d + 6 * k) * 4);
         const fastkm_byte_centroids bytes = {room((size_t)(k * width)),
@@ -420,19 +419,27 @@ static void check_labels(const problem* of, const fastkm_kernels* kernels, engin
         work.row = room((size_t)width * 4 + 64);
         work.is_always = 1;
         kernels->pack_bytes(&of->frame, &with->centroids, &bytes, 0, k);
-        memset(labels, 0xff, (size_t)n * 4);
-        FOR_BLOCKS(n)
-        kernels->assign_bytes(&of->points, &of->frame, &with->centroids, &bytes, i_begin, i_end,
-                              &with->scratch, &work, labels + i_begin);
-        for (int64_t i = 0; i < n; i++)
-            EXPECT(labels[i] == of->labels[i], "assign_bytes, row %ld: %d for %d", (long)i,
-                   labels[i], of->labels[i]);
+        FOR_BLOCKS(n) kernels->encode_panels(d, i_begin, i_end, &panels);
+        for (int kept = 0; kept < 2; kept++) {
+            memset(labels, 0xff, (size_t)n * 4);
+            FOR_BLOCKS(n)
+            kernels->assign_bytes(&of->points, &of->frame, &with->centroids, &bytes,
+                                  kept ? &panels : NULL, i_begin, i_end, &with->scratch, &work,
+                                  labels + i_begin);
+            for (int64_t i = 0; i < n; i++)
+                EXPECT(labels[i] == of->labels[i], "assign_bytes, row %ld: %d for %d", (long)i,
+                       labels[i], of->labels[i]);
+        }
         free(floats);
         free(bytes.tiles);
         free(work.codes);
         free(work.lowers);
         free(work.row);
     }
+    free(panels.values);
+    free(panels.sq_norms);
+    free(panels.codes);
+    free(panels.errors);
     free(labels);
 }
 

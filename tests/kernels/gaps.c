@@ -47,7 +47,7 @@ fastkm_kept_cells keep_cells(const problem* p, const fastkm_kernels* kernels,
         n,
         d,
         order,
-        {zeros((size_t)(n_rows * d) * 4, 0), zeros((size_t)n_rows * 4, 0)},
+        {zeros((size_t)(n_rows * d) * 4, 0), zeros((size_t)n_rows * 4, 0), NULL, NULL},
         zeros((size_t)(n_cells * 2 * d) * 4, 0),
         zeros((size_t)n_cells * 4, 4),
         {0}};

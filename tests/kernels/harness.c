@@ -82,10 +82,13 @@ static void label_rows(const problem* p, const fastkm_kernels* kernels, const fa
     check_labels(p, "assign_kept: labels of the oracle", labels);
 }
 
+/* Of the rows where they are, and of panels. */
 static void label_in_bytes(const problem* p, const fastkm_kernels* kernels,
-                           const fastkm_frame* frame, const fastkm_centroids* centroids) {
+                           const fastkm_frame* frame, const fastkm_centroids* centroids,
+                           fastkm_panels* panels) {
     const int64_t n = p->points.n, d = p->points.d, k = p->k, width = (d + 3) / 4 * 4,
                   rows = kernels->panel_rows;
+    const int64_t n_padded = (n + FASTKM_BLOCK_ROWS - 1) / FASTKM_BLOCK_ROWS * FASTKM_BLOCK_ROWS;
     fastkm_scratch scratch = take_scratch(kernels, d, k);
     fastkm_byte_centroids bytes;
     fastkm_byte_work work = {0};
@@ -103,11 +106,19 @@ static void label_in_bytes(const problem* p, const fastkm_kernels* kernels,
     work.row = take((size_t)((d + 15) / 16 * 16) * sizeof(float), 0);
     for (int64_t j = 0; j < k; j += 24)
         kernels->pack_bytes(frame, centroids, &bytes, j, j + 24 < k ? j + 24 : k);
+    panels->codes = take((size_t)(width * n_padded), 0);
+    panels->errors = take((size_t)(4 * n_padded) * sizeof(float), 0);
     for (int64_t i = 0; i < n; i += FASTKM_BLOCK_ROWS)
-        kernels->assign_bytes(&p->points, frame, centroids, &bytes, i, end_of(i, n), &scratch,
-                              &work, labels + i);
-    check_labels(p, "assign_bytes: labels of the oracle", labels);
-    CHECK(work.n_tried == n, "assign_bytes: all rows are tried");
+        kernels->encode_panels(d, i, end_of(i, n), panels);
+    for (int kept = 0; kept < 2; kept++) {
+        memset(labels, 0xff, (size_t)n * sizeof *labels);
+        for (int64_t i = 0; i < n; i += FASTKM_BLOCK_ROWS)
+            kernels->assign_bytes(&p->points, frame, centroids, &bytes, kept ? panels : NULL, i,
+                                  end_of(i, n), &scratch, &work, labels + i);
+        check_labels(p, kept ? "assign_bytes: labels of panels" : "assign_bytes: labels of rows",
+                     labels);
+        CHECK(work.n_tried == (kept + 1) * n, "assign_bytes: all rows are tried");
+    }
 }
 
 /* Two owners, each of which sees every row and takes what is its own, find what one finds: rows
@@ -300,14 +311,14 @@ static void copy_rows(const problem* p, const fastkm_kernels* kernels) {
 
 static void run_dense(const problem* p, const fastkm_kernels* kernels) {
     const int64_t d = p->points.d, k = p->k;
-    fastkm_panels panels;
+    fastkm_panels panels = {0};
     columns_of columns = take_columns(d);
     fastkm_centroids centroids = take_centroids(k, d);
     describe_columns(p, kernels, &columns);
     pack_centroids(kernels, &columns.frame, p->centroids, &centroids);
     RECORD("pack: tiles", centroids.tiles, k * d);
     label_rows(p, kernels, &columns.frame, &centroids, &panels);
-    label_in_bytes(p, kernels, &columns.frame, &centroids);
+    label_in_bytes(p, kernels, &columns.frame, &centroids, &panels);
     sum_rows(p, kernels, &columns);
     weigh_rows(p, kernels, &columns);
     measure(p, kernels, &columns.frame, &centroids);
