@@ -105,9 +105,9 @@ def test_every_dtype_runs_alone(dtype, isa, rng):
     assert np.array_equal(ours.labels, reference.assign(X, ours.centroids))
 
 
-def _solo_run(X, init, encodes, always=False):
-    """Return a run's labels after at most 20 rounds, and what it did in bytes."""
-    problem = Problem(X, n_threads=1)
+def _solo_run(X, init, isa, encodes, always=False):
+    """Return a run's labels after at most 20 rounds, what it did in bytes, and the rounds."""
+    problem = Problem(X, n_threads=1, isa=isa)
     problem.cover(init)
     panels = problem.panels()
     if encodes:
@@ -123,35 +123,35 @@ def _solo_run(X, init, encodes, always=False):
     return run.labels, run.byte_work(), run.n_iter
 
 
-@pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
-def test_solo_runs_label_by_the_points_codes_where_that_pays(rng):
-    middles = 2 * rng.normal(size=(20, 64))
-    X = middles[np.arange(3000) % 20] + 1.5 * rng.normal(size=(3000, 64))
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_solo_runs_label_by_the_points_codes_where_that_pays(isa, rng):
+    middles = 2 * rng.normal(size=(20, 160))
+    X = middles[np.arange(1500) % 20] + 1.5 * rng.normal(size=(1500, 160))
     init = X[:20].copy()
-    expected, nothing, n_iter = _solo_run(X, init, encodes=False)
-    labels, (n_tried, n_open, *_), _ = _solo_run(X, init, encodes=True)
+    expected, nothing, n_iter = _solo_run(X, init, isa, encodes=False)
+    labels, (n_tried, n_open, *_), _ = _solo_run(X, init, isa, encodes=True)
     assert np.array_equal(labels, expected)
     assert nothing == (0, 0, 0, 0)
     assert n_tried == n_iter * len(X)
     assert n_open < n_tried / 10
 
 
-@pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
-def test_solo_runs_leave_codes_that_do_not_tell(rng):
+@pytest.mark.parametrize("isa", ISAS_WITH_BYTES)
+def test_solo_runs_leave_codes_that_do_not_tell(isa, rng):
     # One large feature sets the step of all codes, so that the others, which decide, have none.
     X = rng.normal(size=(3000, 64))
     X[:, 0] += 1000 * rng.choice([-1, 1], size=3000)
     init = X[rng.permutation(3000)[:20]]
-    expected, _, n_iter = _solo_run(X, init, encodes=False)
-    labels, (n_tried, n_open, *_), _ = _solo_run(X, init, encodes=True)
-    _, (n_always, *_), _ = _solo_run(X, init, encodes=True, always=True)
+    expected, _, n_iter = _solo_run(X, init, isa, encodes=False)
+    labels, (n_tried, n_open, *_), _ = _solo_run(X, init, isa, encodes=True)
+    _, (n_always, *_), _ = _solo_run(X, init, isa, encodes=True, always=True)
     assert np.array_equal(labels, expected)
     assert n_open > n_tried / 2
     assert n_tried < n_iter * len(X) / 10
     assert n_always == n_iter * len(X)
 
 
-@pytest.mark.skipif(not ISAS_WITH_BYTES, reason="no products of bytes on this machine")
+@pytest.mark.skipif(_core.DEFAULT_ISA not in ISAS_WITH_BYTES, reason="fits have no bytes")
 def test_fits_of_many_features_keep_codes_and_others_none(rng, monkeypatch):
     kept = []
     panels = _core.Panels
