@@ -67,6 +67,24 @@ static int64_t settle_panel(const fastkm_points* points, const fastkm_frame* fra
     return n_exact;
 }
 
+/* A panel's rows as they are multiplied, and what is left to ask for of those after them. */
+typedef struct {
+    const float *values, *sq_norms;
+    lines_ahead ahead;
+} ready_panel;
+
+/* That of row i where panels are kept; where panels is NULL it is loaded into scratch and sq_norms.
+ * It is to meet k centroids. */
+static FASTKM_INLINE ready_panel panel_of(const fastkm_points* points, const fastkm_frame* frame,
+                                          const fastkm_panels* panels, int64_t i, int64_t n_rows,
+                                          int64_t k, fastkm_scratch* scratch, float* sq_norms) {
+    if (panels)
+        return (ready_panel){panels->values + i * points->d, panels->sq_norms + i,
+                             no_lines(points->base)};
+    load_panel(points, frame, i, n_rows, scratch->panel, sq_norms);
+    return (ready_panel){scratch->panel, sq_norms, lines_of_next_panel(points, i, k)};
+}
+
 /* Labels rows whose panels are kept where panels is not NULL, and loads each panel where it is. */
 static FASTKM_INLINE int64_t assign_rows(const fastkm_points* points, const fastkm_frame* frame,
                                          const fastkm_centroids* centroids,
@@ -76,21 +94,14 @@ static FASTKM_INLINE int64_t assign_rows(const fastkm_points* points, const fast
     const rounding_bound bound = bound_for(points->d);
     int64_t n_exact = 0;
     nearest_two nearest;
-    float loaded_sq_norms[PANEL_ROWS];
+    float sq_norms[PANEL_ROWS];
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        const float *panel = scratch->panel, *sq_norms = loaded_sq_norms;
-        lines_ahead ahead = no_lines(scratch->panel);
-        if (panels) {
-            panel = panels->values + i * points->d;
-            sq_norms = panels->sq_norms + i;
-        } else {
-            load_panel(points, frame, i, n_rows, scratch->panel, loaded_sq_norms);
-            ahead = lines_of_next_panel(points, i, centroids->k);
-        }
-        fold_panel(panel, centroids, ahead, &nearest);
+        const ready_panel panel =
+            panel_of(points, frame, panels, i, n_rows, centroids->k, scratch, sq_norms);
+        fold_panel(panel.values, centroids, panel.ahead, &nearest);
         n_exact += settle_panel(points, frame, centroids, &bound, i, NULL, n_rows, recheck,
-                                &nearest, sq_norms, scratch, labels + (i - i_begin));
+                                &nearest, panel.sq_norms, scratch, labels + (i - i_begin));
     }
     return n_exact;
 }

@@ -583,32 +583,25 @@ static int64_t assign_bytes(const fastkm_points* points, const fastkm_frame* fra
                             sqrtf((float)points->d) * 0x1p-61f,
                             scratch,
                             work};
-    float loaded_sq_norms[PANEL_ROWS];
+    float sq_norms[PANEL_ROWS];
     work->n_exact = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
         int32_t* here = labels + (i - i_begin);
-        const float *panel = scratch->panel, *sq_norms = loaded_sq_norms;
-        lines_ahead ahead = no_lines(scratch->panel);
+        ready_panel panel =
+            panel_of(points, frame, panels, i, n_rows, centroids->k, scratch, sq_norms);
         nearest_two nearest;
         int is_settled = 0;
-        if (panels) {
-            panel = panels->values + i * points->d;
-            sq_norms = panels->sq_norms + i;
-        } else {
-            load_panel(points, frame, i, n_rows, scratch->panel, loaded_sq_norms);
-            ahead = lines_of_next_panel(points, i, centroids->k);
-        }
         if (work->n_to_skip > 0 && !work->is_always) {
             work->n_to_skip--;
         } else {
-            is_settled = try_bytes(&pass, i, n_rows, sq_norms, here);
-            ahead = no_lines(scratch->panel);
+            is_settled = try_bytes(&pass, i, n_rows, panel.sq_norms, here);
+            panel.ahead = no_lines(points->base);
         }
         if (is_settled) continue;
-        fold_panel(panel, centroids, ahead, &nearest);
+        fold_panel(panel.values, centroids, panel.ahead, &nearest);
         work->n_exact += settle_panel(points, frame, centroids, &pass.bound, i, NULL, n_rows, 1,
-                                      &nearest, sq_norms, scratch, here);
+                                      &nearest, panel.sq_norms, scratch, here);
     }
     return work->n_exact;
 }

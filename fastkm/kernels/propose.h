@@ -164,28 +164,19 @@ static void propose_rows(const proposal_pass* pass, const float* panel, const fl
                  pass->weights ? pass->weights + i : NULL, pass->gains, pass->errors);
 }
 
-static void load_and_propose(const proposal_pass* pass, int64_t i, int64_t n_rows) {
-    float sq_norms[PANEL_ROWS];
-    lines_ahead ahead = lines_of_next_panel(pass->points, i, pass->candidates->k);
-    load_panel(pass->points, pass->frame, i, n_rows, pass->scratch->panel, sq_norms);
-    propose_rows(pass, pass->scratch->panel, sq_norms, i, n_rows, &ahead);
-}
-
 static void propose(const fastkm_points* points, const fastkm_frame* frame,
                     const fastkm_centroids* candidates, const fastkm_panels* panels,
                     int64_t i_begin, int64_t i_end, const double* closest, const double* weights,
                     fastkm_scratch* scratch, uint32_t* masks, double* gains, double* errors) {
     const proposal_pass pass = {points,  frame, candidates, closest, weights,
                                 scratch, masks, gains,      errors};
-    lines_ahead none = no_lines(points->base);
+    float sq_norms[PANEL_ROWS];
     for (int64_t j = 0; j < candidates->k; j++) gains[j] = errors[j] = 0;
     for (int64_t i = i_begin; i < i_end; i += PANEL_ROWS) {
         const int64_t n_rows = FASTKM_MIN(i_end - i, PANEL_ROWS);
-        if (panels)
-            propose_rows(&pass, panels->values + i * points->d, panels->sq_norms + i, i, n_rows,
-                         &none);
-        else
-            load_and_propose(&pass, i, n_rows);
+        ready_panel panel =
+            panel_of(points, frame, panels, i, n_rows, candidates->k, scratch, sq_norms);
+        propose_rows(&pass, panel.values, panel.sq_norms, i, n_rows, &panel.ahead);
     }
 }
 
