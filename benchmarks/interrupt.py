@@ -103,6 +103,11 @@ def noise(n: int, d: int, dtype: str = "f4") -> np.ndarray:
     return np.random.default_rng(0).standard_normal((n, d), dtype="f4").astype(dtype, copy=False)
 
 
+def windows(n: int, d: int) -> np.ndarray:
+    """Return rows that each begin a number further on in one array: many, in little memory."""
+    return np.lib.stride_tricks.sliding_window_view(noise(1, n + d - 1)[0], d)
+
+
 def sparse_rows(n: int, d: int, density: float) -> scipy.sparse.csr_matrix:
     """Return rows with one entry in each of as many equal stretches of columns."""
     rng, n_entries = np.random.default_rng(0), int(density * d)
@@ -183,6 +188,11 @@ def calls(n_threads: int, scale: float) -> dict[str, Callable[[], Call]]:
         "seeding, cells": lambda: seeding(cells(n(1_000_000), 3, 500), 1000),
         "seeding, 10 runs beside": lambda: fitting(
             kmeans(64, n_init=10, max_iter=1), noise(n(200_000), 16)
+        ),
+        # One pass of these is long, however few the seeds.
+        "seeding, many rows": lambda: seeding(windows(n(8_000_000), 256), 10),
+        "seeding, many rows, 3 runs": lambda: fitting(
+            kmeans(10, n_init=3, max_iter=1), windows(n(4_000_000), 256)
         ),
         "seeding, CSR": lambda: seeding(sparse_rows(n(100_000), 2000, 0.02), 100),
         "lloyd": lambda: lloyd("lloyd", noise(n(100_000), 64), 1000),

@@ -8,6 +8,7 @@ With one thread no OpenMP call is made, so a forked child is safe.
 from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY, rint, sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
@@ -15,6 +16,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 import os
+from time import perf_counter
 
 from fastkm._kernels cimport *
 
@@ -24,6 +26,7 @@ include "_core_points.pxi"
 include "_core_seats.pxi"
 include "_core_load.pxi"
 include "_core_crew.pxi"
+include "_core_turns.pxi"
 include "_core_moments.pxi"
 include "_core_centroids.pxi"
 include "_core_sums.pxi"

@@ -50,14 +50,17 @@ cdef class SeedersBeside:
         for seeder, values in zip(self.seeders, candidates, strict=True):
             seeder.candidates.pack(values, seeder.frame, seeder.crew)
             n_candidates += seeder.candidates.k
-        cdef int used = first.crew.threads_for(first.n_blocks, <double>first.points.n * first.points.d * n_candidates)
-        with nogil:
-            if used == 1:
-                for b in range(first.n_blocks):
-                    self.propose_block(b, 0)
-            else:
-                for b in prange(first.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
-                    self.propose_block(b, threadid())
+        cdef double work = <double>first.points.n * first.points.d * n_candidates
+        cdef int used = first.crew.threads_for(first.n_blocks, work)
+        cdef _Turns turns = _Turns(first.n_blocks, work)
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for b in range(turns.start, turns.stop):
+                        self.propose_block(b, 0)
+                else:
+                    for b in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=2):
+                        self.propose_block(b, threadid())
 
     cdef void propose_block(self, int64_t b, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
@@ -80,13 +83,15 @@ cdef class SeedersBeside:
             work += <double>first.points.n * (8 + 4 * first.points.d // seeder.n_accepted)
         cdef int used = first.crew.threads_for(first.n_blocks, work)
         cdef int64_t chunk = _chunk(first.n_blocks, used, work)
-        with nogil:
-            if used == 1:
-                for b in range(first.n_blocks):
-                    self.accept_block(b, 0)
-            else:
-                for b in prange(first.n_blocks, num_threads=used, schedule="dynamic", chunksize=chunk):
-                    self.accept_block(b, threadid())
+        cdef _Turns turns = _Turns(first.n_blocks, work)
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for b in range(turns.start, turns.stop):
+                        self.accept_block(b, 0)
+                else:
+                    for b in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=chunk):
+                        self.accept_block(b, threadid())
 
     cdef void accept_block(self, int64_t b, int t) noexcept nogil:
         cdef int64_t n = self.first.points.n, i = b * FASTKM_BLOCK_ROWS, index, n_nearer

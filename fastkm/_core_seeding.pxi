@@ -268,17 +268,18 @@ cdef class Seeder:
         gains (n_blocks, n_candidates), to be added in order; they are right to within `errors`.
         """
         cdef int64_t b
-        cdef int used = self.crew.threads_for(
-            self.n_blocks, <double>self.points.n * self.points.d * self.candidates.k
-        )
+        cdef double work = <double>self.points.n * self.points.d * self.candidates.k
+        cdef int used = self.crew.threads_for(self.n_blocks, work)
+        cdef _Turns turns = _Turns(self.n_blocks, work)
         self.candidates.pack(candidates, self.frame, self.crew)
-        with nogil:
-            if used == 1:
-                for b in range(self.n_blocks):
-                    self.propose_block(b, 0)
-            else:
-                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
-                    self.propose_block(b, threadid())
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for b in range(turns.start, turns.stop):
+                        self.propose_block(b, 0)
+                else:
+                    for b in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=2):
+                        self.propose_block(b, threadid())
 
     cdef void propose_block(self, int64_t b, int t) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS
@@ -310,18 +311,19 @@ cdef class Seeder:
         cdef _SketchedCandidates sketched = _SketchedCandidates(
             sketches, rows, candidates, self.candidates.centroids.max_norm
         )
-        cdef int used = self.crew.threads_for(
-            n_tasks, <double>self.points.n * (sketches.basis.p + 1) * self.candidates.k
-        )
+        cdef double work = <double>self.points.n * (sketches.basis.p + 1) * self.candidates.k
+        cdef int used = self.crew.threads_for(n_tasks, work)
+        cdef _Turns turns = _Turns(n_tasks, work)
         memset(&self.gains_of_blocks[0, 0], 0, self.n_blocks * self.candidates.k * sizeof(double))
         memset(self.errors_of, 0, self.n_blocks * self.candidates.k * sizeof(double))
-        with nogil:
-            if used == 1:
-                for task in range(n_tasks):
-                    n_measured += self.propose_sketched_task(sketches, &sketched.sketched, task, 0)
-            else:
-                for task in prange(n_tasks, num_threads=used, schedule="dynamic", chunksize=1):
-                    n_measured += self.propose_sketched_task(sketches, &sketched.sketched, task, threadid())
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for task in range(turns.start, turns.stop):
+                        n_measured += self.propose_sketched_task(sketches, &sketched.sketched, task, 0)
+                else:
+                    for task in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=1):
+                        n_measured += self.propose_sketched_task(sketches, &sketched.sketched, task, threadid())
         return n_measured
 
     cdef int64_t propose_sketched_task(self, Sketches sketches, const fastkm_sketched* sketched, int64_t task,
@@ -335,19 +337,26 @@ cdef class Seeder:
 
     def settle(self, uint32_t wanted=ALL_CANDIDATES):
         """Make the last proposal's gains exact, of candidates with a bit in wanted: the sums of float64 distances."""
-        with nogil:
-            self.settle_all(wanted)
+        cdef double work = <double>self.points.n * self.points.d
+        cdef int used = self.crew.threads_for(self.n_blocks, work)
+        cdef _Turns turns = _Turns(self.n_blocks, work)
+        while turns.next():
+            with nogil:
+                self.settle_blocks(wanted, turns.start, turns.stop, used)
 
     cdef void settle_all(self, uint32_t wanted) noexcept nogil:
-        cdef int64_t b, j
         cdef int used = self.crew.threads_for(self.n_blocks, <double>self.points.n * self.points.d)
+        self.settle_blocks(wanted, 0, self.n_blocks, used)
+
+    cdef void settle_blocks(self, uint32_t wanted, int64_t start, int64_t stop, int used) noexcept nogil:
+        cdef int64_t b, j
         if used == 1:
-            for b in range(self.n_blocks):
+            for b in range(start, stop):
                 self.settle_block(b, wanted, 0)
         else:
-            for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=2):
+            for b in prange(start, stop, num_threads=used, schedule="dynamic", chunksize=2):
                 self.settle_block(b, wanted, threadid())
-        for b in range(self.n_blocks):
+        for b in range(start, stop):
             for j in range(self.candidates.k):
                 if wanted >> j & 1:
                     self.errors_of[b * self.candidates.k + j] = 0
@@ -375,15 +384,17 @@ cdef class Seeder:
         cdef double work = <double>self.points.n * (8 + 4 * self.points.d // (self.n_accepted + 1))
         cdef int used = self.crew.threads_for(self.n_blocks, work)
         cdef int64_t chunk = _chunk(self.n_blocks, used, work)
+        cdef _Turns turns = _Turns(self.n_blocks, work)
         self.check_candidate(candidate)
         self.n_accepted += 1
-        with nogil:
-            if used == 1:
-                for b in range(self.n_blocks):
-                    self.accept_block(candidate, b, 0)
-            else:
-                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=chunk):
-                    self.accept_block(candidate, b, threadid())
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for b in range(turns.start, turns.stop):
+                        self.accept_block(candidate, b, 0)
+                else:
+                    for b in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=chunk):
+                        self.accept_block(candidate, b, threadid())
 
     cdef int check_candidate(self, int64_t candidate) except -1:
         if candidate < 0 or candidate >= self.candidates.k or self.candidates.centroids.raw == NULL:

@@ -522,17 +522,20 @@ cdef class SparseSeeder:
         """Return the sum of each candidate's last gains, as a list."""
         return _column_sums(&self.gains_of_blocks[0, 0], self.n_blocks, self.candidates.k)
 
-    cdef void propose_blocks(self, bint exactly):
+    cdef int propose_blocks(self, bint exactly) except -1:
         cdef int64_t b
-        cdef int used = _threads_worth(self.crew.n_threads, self.n_blocks,
-                                       4.0 * self.points.n_entries * (self.candidates.k + 8))
-        with nogil:
-            if used == 1:
-                for b in range(self.n_blocks):
-                    self.propose_block(b, exactly, 0)
-            else:
-                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=1):
-                    self.propose_block(b, exactly, threadid())
+        cdef double work = 4.0 * self.points.n_entries * (self.candidates.k + 8)
+        cdef int used = _threads_worth(self.crew.n_threads, self.n_blocks, work)
+        cdef _Turns turns = _Turns(self.n_blocks, work)
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for b in range(turns.start, turns.stop):
+                        self.propose_block(b, exactly, 0)
+                else:
+                    for b in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=1):
+                        self.propose_block(b, exactly, threadid())
+        return 0
 
     def errors(self):
         """Return what each of them may be wrong by, as a list."""
@@ -552,16 +555,19 @@ cdef class SparseSeeder:
     def accept(self, int64_t candidate):
         """Take a proposed candidate as a seed; block_sums and closest change accordingly."""
         cdef int64_t b
-        cdef int used = _threads_worth(self.crew.n_threads, self.n_blocks, 4.0 * self.points.n_entries)
+        cdef double work = 4.0 * self.points.n_entries
+        cdef int used = _threads_worth(self.crew.n_threads, self.n_blocks, work)
+        cdef _Turns turns = _Turns(self.n_blocks, work)
         if candidate < 0 or candidate >= self.candidates.k or self.candidates.centroids.raw == NULL:
             raise ValueError(f"candidate {candidate} was not proposed.")
-        with nogil:
-            if used == 1:
-                for b in range(self.n_blocks):
-                    self.accept_block(candidate, b)
-            else:
-                for b in prange(self.n_blocks, num_threads=used, schedule="dynamic", chunksize=4):
-                    self.accept_block(candidate, b)
+        while turns.next():
+            with nogil:
+                if used == 1:
+                    for b in range(turns.start, turns.stop):
+                        self.accept_block(candidate, b)
+                else:
+                    for b in prange(turns.start, turns.stop, num_threads=used, schedule="dynamic", chunksize=4):
+                        self.accept_block(candidate, b)
 
     cdef void accept_block(self, int64_t candidate, int64_t b) noexcept nogil:
         cdef int64_t i = b * FASTKM_BLOCK_ROWS, end = min(i + FASTKM_BLOCK_ROWS, self.points.n)

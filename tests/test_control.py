@@ -8,6 +8,8 @@ from checkout import load_benchmarks
 from core_tools import needs_timer
 
 from fastkm import KMeans, MiniBatchKMeans, _batches, _core
+from fastkm._problem import Problem
+from fastkm.seeding import _pick_plusplus_rows_of_runs
 
 load_benchmarks()
 from benchmarks import interrupt  # noqa: E402
@@ -40,7 +42,7 @@ def interrupter():
     interrupter.close()
 
 
-# Mutation: SLICE_SECONDS = 10 in fastkm/_problem.py turns 18 of the 30 red.
+# Mutation: SLICE_SECONDS = 10 in fastkm/_problem.py turns 18 of the 32 red.
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in interrupt.NOT_PROMISED])
 def test_ctrl_c_is_answered_and_leaves_the_estimator_as_it_was(name, interrupter, monkeypatch):
@@ -54,6 +56,21 @@ def test_ctrl_c_is_answered_and_leaves_the_estimator_as_it_was(name, interrupter
             assert state(call.estimator) == before
             return
     pytest.skip("this machine is done before it can be interrupted")
+
+
+# A pass over these rows for 30 candidates takes seconds.
+# Mutation: _Turns that do not ask for signals.
+@pytest.mark.parametrize("n_runs", [1, 3])
+def test_a_pass_of_seeding_answers_before_it_ends(n_runs, interrupter):
+    problem = Problem(interrupt.windows(2_000_000, 256), n_threads=1, isa="portable")
+
+    def seed():
+        _pick_plusplus_rows_of_runs(problem, 10, np.random.RandomState(0), n_runs, 30)
+
+    for after in (0.6, 1.0):
+        answer = interrupter.seconds_to_answer(seed, after)
+        assert answer is not None
+        assert answer < LONGEST_ANSWER
 
 
 def interrupt_at(monkeypatch, owner, name, call):
