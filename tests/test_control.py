@@ -42,7 +42,7 @@ def interrupter():
     interrupter.close()
 
 
-# Mutation: SLICE_SECONDS = 10 in fastkm/_problem.py turns 18 of the 32 red.
+# Mutation: SLICE_SECONDS = 10 in fastkm/_problem.py turned 18 of the first 30 red.
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in interrupt.NOT_PROMISED])
 def test_ctrl_c_is_answered_and_leaves_the_estimator_as_it_was(name, interrupter, monkeypatch):
